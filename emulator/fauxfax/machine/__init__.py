@@ -1,0 +1,1 @@
+"""The device itself: no socket, no thread, no wall clock."""

@@ -1,0 +1,1 @@
+"""What a technician or a sender holds: update tools, code-file tool, fax sender."""
