@@ -12,7 +12,7 @@ class FauxfaxError(Exception):
     """Root of all. `str()` names the object, the operation and the state; the data are attributes."""
 
 
-class Misuse(FauxfaxError, ValueError):
+class Misuse(FauxfaxError, ValueError):  # noqa: N818 - the word of the house
     """The caller asked for something the object cannot do in this state or with these arguments."""
 
 
@@ -30,5 +30,5 @@ class FormatError(FauxfaxError):
         self.where = where
 
 
-class Defect(FauxfaxError):
+class Defect(FauxfaxError):  # noqa: N818 - the word of the house
     """A defect that was asked for: a flash cell that fails, power that goes away."""

@@ -219,7 +219,9 @@ class FaultFired(Event):
 class Subscriber(Protocol):
     """Called with every record, in order, from the machine's own thread. It must not raise."""
 
-    def __call__(self, record: Record, /) -> None: ...
+    def __call__(self, record: Record, /) -> None:
+        """Take the record."""
+        ...
 
 
 class EventStream:

@@ -12,8 +12,8 @@ A rule is one line:
 POINT is where the machine asks: an SMTP verb (`mail`, `rcpt`, `data`, …), `connect`, `dot` (the message has been
 read, nothing acknowledged), `page`, `document`. Keys select among the times it asks: `sender`, `recipient`, `peer`
 (shell patterns); `nth=N` the Nth match only, `every=N`, `times=N` at most N times, `probability=P` with `seed=S`,
-`after=S` and `until=S` (machine seconds). The same rules and the same questions give the same answers: a rule counts its
-own matches and owns its own random stream.
+`after=S` and `until=S` (machine seconds). The same rules and the same questions give the same answers: a rule counts
+its own matches and owns its own random stream.
 """
 
 from __future__ import annotations
