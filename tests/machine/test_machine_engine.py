@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fauxfax.clock import ManualClock
@@ -56,7 +58,7 @@ def test_pages_leave_at_the_speed_that_process_speed_and_gap_give(bench: Bench) 
     bench.clock.run_until_idle()
     times = [record.at for record in bench.seen(PagePrinted)]
     timing = MODELS["UF-8000"].timing
-    intervals = {round(b - a, 6) for a, b in zip(times, times[1:], strict=False)}
+    intervals = {round(b - a, 6) for a, b in itertools.pairwise(times)}
     assert intervals == {round((A4 + timing.page_gap) / timing.paper_speed, 6)}
 
 
@@ -65,7 +67,7 @@ def test_a_configured_speed_replaces_the_models() -> None:
     bench.engine.print_job(Job(1, [A4] * 3))
     bench.clock.run_until_idle()
     times = [record.at for record in bench.seen(PagePrinted)]
-    assert [round(b - a, 6) for a, b in zip(times, times[1:], strict=False)] == [10.0, 10.0]
+    assert [round(b - a, 6) for a, b in itertools.pairwise(times)] == [10.0, 10.0]
 
 
 @pytest.mark.parametrize("error", ["jam", "paper-out", "cover-open"])

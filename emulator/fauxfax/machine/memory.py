@@ -1,0 +1,160 @@
+"""The image memory: received messages and how far each one is, in one table of states.
+
+    received -> decoding -> printing -> printed -> receipted
+                   |-> failed             (failed -> receipted when its report is out)
+
+A message is `received` before its sender hears 250, and stays in the memory until its pages are out. Whatever state a
+kill leaves it in, starting again carries on from there: decoding is repeated from the stored message, printing goes on
+after the last page that came out, and what is printed is never printed again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fauxfax.errors import FauxfaxError
+from fauxfax.machine.database import Database
+
+_WAITING = "state IN ('received', 'decoding', 'printing')"
+"""States of a message that still occupies image memory, as SQL."""
+
+
+class MemoryFull(FauxfaxError):  # noqa: N818 - the machine's own word
+    """The message does not fit the free image memory; the sender hears 452 and keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message to be stored: the envelope as plain data, the mail as it came."""
+
+    envelope: dict[str, Any]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message in the memory. `received_at` is seconds since 1970, `printed` the pages that are out."""
+
+    number: int
+    state: str
+    envelope: dict[str, Any]
+    received_at: float
+    octets: int
+    pages: int
+    printed: int
+    result: str
+
+
+class Memory:
+    """Stores messages durably and keeps their states. `store` may run in another thread than the rest."""
+
+    def __init__(self, database: Database, capacity: int) -> None:
+        self._database = database
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        row = database.quick.execute(f"SELECT COALESCE(SUM(octets), 0) FROM messages WHERE {_WAITING}").fetchone()
+        self._used = int(row[0])
+
+    @property
+    def free_bytes(self) -> int:
+        """Octets of image memory that are free."""
+        return max(0, self._capacity - self._used)
+
+    def store(self, messages: Sequence[Incoming], received_at: float, *, durable: bool = True) -> list[int]:
+        """Store all of the messages in one commit and return their numbers, in order.
+
+        When this returns, they are on the disk (`durable`) or safe from a kill of the process. Raises MemoryFull if
+        they do not fit, or if the disk is full; then none of them is stored.
+        """
+        octets = sum(len(message.data) for message in messages)
+        with self._lock:
+            if octets > self.free_bytes:
+                raise MemoryFull(f"image memory: {octets} octets do not fit, {self.free_bytes} are free")
+            self._used += octets
+        connection = self._database.durable if durable else self._database.quick
+        try:
+            return self._insert(connection, messages, received_at)
+        except sqlite3.Error as error:
+            with self._lock:
+                self._used -= octets
+            if connection.in_transaction:
+                connection.rollback()
+            raise MemoryFull(f"image memory: the disk took nothing: {error}") from error
+
+    @staticmethod
+    def _insert(connection: sqlite3.Connection, messages: Sequence[Incoming], received_at: float) -> list[int]:
+        numbers = []
+        connection.execute("BEGIN IMMEDIATE")
+        for message in messages:
+            cursor = connection.execute(
+                "INSERT INTO messages (state, envelope, received_at, octets) VALUES ('received', ?, ?, ?)",
+                (json.dumps(message.envelope), received_at, len(message.data)),
+            )
+            assert cursor.lastrowid is not None
+            numbers.append(cursor.lastrowid)
+            connection.execute("INSERT INTO bodies VALUES (?, ?)", (cursor.lastrowid, message.data))
+        connection.execute("COMMIT")
+        return numbers
+
+    def get(self, number: int) -> Stored | None:
+        """One message, or None."""
+        rows = self._select("id = ?", (number,))
+        return rows[0] if rows else None
+
+    def waiting(self) -> list[Stored]:
+        """The messages whose pages are not all out, oldest first."""
+        return self._select(_WAITING, ())
+
+    def body(self, number: int) -> bytes:
+        """The mail of a waiting message, as it came."""
+        row = self._database.quick.execute("SELECT data FROM bodies WHERE message = ?", (number,)).fetchone()
+        if row is None:
+            raise FauxfaxError(f"image memory: message {number} is no longer stored")
+        return bytes(row[0])
+
+    def decoding(self, number: int) -> None:
+        """The message is being made into a document."""
+        self._set(number, "decoding")
+
+    def printing(self, number: int, pages: int) -> None:
+        """The document has so many pages and waits for the engine."""
+        self._set(number, "printing", pages=pages)
+
+    def page_out(self, number: int, printed: int) -> None:
+        """So many pages are out."""
+        self._set(number, "printing", printed=printed)
+
+    def finished(self, number: int, state: str, result: str) -> None:
+        """`printed` or `failed`: its place in the memory is free again, and its mail lives on in the tray only."""
+        row = self._database.quick.execute(
+            f"SELECT octets FROM messages WHERE id = ? AND {_WAITING}", (number,)
+        ).fetchone()
+        self._database.quick.execute("BEGIN")
+        self._set(number, state, result=result)
+        self._database.quick.execute("DELETE FROM bodies WHERE message = ?", (number,))
+        self._database.quick.execute("COMMIT")
+        if row is not None:
+            with self._lock:
+                self._used -= row[0]
+
+    def receipted(self, number: int) -> None:
+        """Every receipt of a finished document is out."""
+        self._set(number, "receipted")
+
+    def _set(self, number: int, state: str, **values: object) -> None:
+        columns = {"state": state, **values}
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        self._database.quick.execute(f"UPDATE messages SET {assignments} WHERE id = ?", (*columns.values(), number))
+
+    def _select(self, where: str, values: tuple[object, ...]) -> list[Stored]:
+        rows = self._database.quick.execute(
+            "SELECT id, state, envelope, received_at, octets, pages, printed, result "
+            f"FROM messages WHERE {where} ORDER BY id",
+            values,
+        ).fetchall()
+        return [Stored(row[0], row[1], json.loads(row[2]), *row[3:]) for row in rows]

@@ -1,0 +1,94 @@
+"""The tray folder: one folder per printed document, complete or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fauxfax.errors import FauxfaxError
+
+FILES = ("document.json", "document.pdf", "document.tif", "message.eml")
+
+
+class Tray:
+    """Reads the tray, and moves finished folders into it.
+
+    A folder is prepared beside the tray on the same file system and renamed into it, so it appears at once.
+    """
+
+    def __init__(self, folder: Path, spool: Path) -> None:
+        self.folder = folder
+        self.spool = spool
+        folder.mkdir(parents=True, exist_ok=True)
+        spool.mkdir(parents=True, exist_ok=True)
+
+    @staticmethod
+    def name(number: int) -> str:
+        """`0001` for document 1."""
+        return f"{number:04d}"
+
+    def prepared(self, number: int) -> Path:
+        """Where document `number` waits, decoded, until its pages are out."""
+        return self.spool / self.name(number)
+
+    def holds(self, number: int) -> bool:
+        """Whether the document lies in the tray."""
+        return (self.folder / self.name(number) / "document.json").exists()
+
+    def publish(self, number: int) -> None:
+        """Put a prepared document into the tray. Doing so again does nothing."""
+        source, target = self.prepared(number), self.folder / self.name(number)
+        if source.exists():
+            source.rename(target)
+            _sync_folder(self.folder)
+        elif not target.exists():
+            raise FauxfaxError(f"tray: document {number} was never prepared")
+
+    def list(self) -> list[dict[str, Any]]:
+        """A summary of each document, oldest first."""
+        numbers = sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdigit())
+        return [self.document(number) for number in numbers]
+
+    def document(self, number: int) -> dict[str, Any]:
+        """The `document.json` of one document. Raises FauxfaxError if there is none."""
+        document: dict[str, Any] = json.loads(self.file(number, "document.json").read_text(encoding="utf-8"))
+        return document
+
+    def file(self, number: int, name: str) -> Path:
+        """The path of one of a document's files. Raises FauxfaxError if it is not there."""
+        path = self.folder / self.name(number) / name
+        if name not in FILES or not path.is_file():
+            raise FauxfaxError(f"tray: document {number} has no {name!r}; a document has {', '.join(FILES)}")
+        return path
+
+    def page_png(self, number: int, page: int) -> bytes:
+        """One page as PNG, 1 is the first."""
+        from fauxfax.imaging import tiff
+
+        pages = list(tiff.read(self.file(number, "document.tif").read_bytes()))
+        if not 1 <= page <= len(pages):
+            raise FauxfaxError(f"tray: document {number} has no page {page}, it has {len(pages)}")
+        return pages[page - 1].raster.to_png()
+
+    @contextlib.contextmanager
+    def scratch(self, suffix: str) -> Iterator[Path]:
+        """A file name for a moment, removed afterwards."""
+        handle, name = tempfile.mkstemp(suffix=suffix, dir=self.spool)
+        os.close(handle)
+        try:
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
