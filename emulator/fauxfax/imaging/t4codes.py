@@ -46,10 +46,6 @@ LONG_MAKE_UP = """
 MAKE_UP_UNIT = 64
 """Make-up codes count in units of 64; both colours share those from 1792 on."""
 
-EOL_ZEROS = 11
-"""An end-of-line code is at least eleven zeros and a one."""
-
-
 class Mode(IntEnum):
     """The two-dimensional modes; a vertical mode is VERTICAL plus its distance, from -3 to 3."""
 
