@@ -1,0 +1,1 @@
+"""The words an update is spoken in: `base` is the interface, `reference` the project's own PJL."""

@@ -1,0 +1,125 @@
+"""What an update needs to say to a machine, whatever the words on the wire are.
+
+The real tools' protocol is not public, so the words are one dialect behind this interface; a capture of the real
+tools can replace it without a change to the updater.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fauxfax.firmware.states import State
+from fauxfax.models import MODELS
+
+WORKING = (State.RECEIVING, State.CHECKING, State.STAGED, State.REWRITING, State.VERIFYING, State.COMMITTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What runs of one component: its version, and the SHA-256 of its content in hex."""
+
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastAttempt:
+    """How the update before went; it survives power-off. An empty reason means it succeeded."""
+
+    version: str
+    stage: str
+    reason: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where the machine's loader is. `sha256` is of the `received` octets that it stored of an unfinished update."""
+
+    state: State
+    version: str = ""
+    received: int = 0
+    next_offset: int = 0
+    sha256: str = ""
+    done: int = 0
+    total: int = 0
+    reason: str = ""
+    last: LastAttempt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Who answers on a link."""
+
+    model: str
+    device_id: str
+    serial: str
+    firmware: dict[str, Installed] = field(default_factory=dict)
+
+    @property
+    def emulated(self) -> bool:
+        """Whether it says of itself that it is not a real machine: its serial number begins with EMU."""
+        return self.serial.startswith("EMU")
+
+    @property
+    def title(self) -> str:
+        """What a question calls it: `UF-8000 (EMU…, SC V10100)`."""
+        system = self.firmware.get("SC")
+        facts = [self.serial or "no serial number", f"SC {system.version}" if system else ""]
+        return f"{self.model or 'an unknown model'} ({', '.join(fact for fact in facts if fact)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be sent: the container, from `offset` on if the machine already holds what stands before it."""
+
+    container: bytes
+    offset: int = 0
+    prefix_sha256: str = ""
+    password: str = ""
+    force: bool = False
+
+
+class Dialect(Protocol):
+    """The words of one update protocol, spoken over an open link."""
+
+    def identify(self) -> Machine:
+        """Who is there. Raises LinkLost if nobody answers in this dialect."""
+        ...
+
+    def firmware(self) -> dict[str, Installed]:
+        """What runs, by component."""
+        ...
+
+    def status(self) -> Status:
+        """Where the loader is, asked now."""
+        ...
+
+    def news(self) -> Status | None:
+        """The latest progress that the machine told unasked since the last call."""
+        ...
+
+    def opening(self, job: Job) -> bytes:
+        """What goes before the container's octets."""
+        ...
+
+    def closing(self) -> bytes:
+        """What goes after them."""
+        ...
+
+
+def find_model(text: str) -> str:
+    """The longest model name of the family that occurs in `text`, or what a device id calls its model."""
+    for name in sorted(MODELS, key=len, reverse=True):
+        if name in text.upper():
+            return name
+    field_of_id = re.search(r"(?:MDL|MODEL)[:=]\s*\"?([^;\"\r\n]+)", text)
+    return field_of_id[1].strip() if field_of_id else ""
+
+
+def find_serial(text: str) -> str:
+    """The serial number in a device id or a reply."""
+    found = re.search(r"\b(?:SN|SERN|SERIAL|SERIALNUMBER)[:=]\s*\"?([^;\"\r\n]+)", text)
+    return found[1].strip() if found else ""
