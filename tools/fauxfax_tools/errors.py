@@ -55,3 +55,9 @@ class BadCodeFile(ToolError):  # noqa: N818
     """The file is not a valid code file; the message says where it stops being one."""
 
     exit_code = Exit.BAD_FILE
+
+
+class Interrupted(ToolError):  # noqa: N818
+    """The person pressed Ctrl-C; the message says in which state the machine is and how to go on."""
+
+    exit_code = Exit.INTERRUPTED

@@ -19,8 +19,8 @@ JSON_STEP = 1  # percent between two JSON lines
 class Display(Protocol):
     """Somewhere events and results go; used as a context manager around one machine's update."""
 
-    def __enter__(self) -> Self: ...  # noqa: D105
-    def __exit__(  # noqa: D105
+    def __enter__(self) -> Self: ...
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 

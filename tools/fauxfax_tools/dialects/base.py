@@ -12,6 +12,7 @@ from typing import Protocol
 
 from fauxfax.firmware.states import State
 from fauxfax.models import MODELS
+from fauxfax_tools.conversation import Conversation
 
 WORKING = (State.RECEIVING, State.CHECKING, State.STAGED, State.REWRITING, State.VERIFYING, State.COMMITTED)
 
@@ -84,6 +85,11 @@ class Job:
 
 class Dialect(Protocol):
     """The words of one update protocol, spoken over an open link."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """The link as a stream of whole messages; octets of a code file go through it between the dialect's own."""
+        ...
 
     def identify(self) -> Machine:
         """Who is there. Raises LinkLost if nobody answers in this dialect."""

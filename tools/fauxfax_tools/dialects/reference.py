@@ -23,11 +23,16 @@ class ReferenceDialect:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._news: Status | None = None
-        self.conversation = Conversation(link, self._hear)
+        self._conversation = Conversation(link, self._hear)
+
+    @property
+    def conversation(self) -> Conversation:
+        """The stream below."""
+        return self._conversation
 
     def identify(self) -> Machine:
         """Device id if the link has one, then INFO ID and INFO FIRMWARE."""
-        self.conversation.forget()
+        self._conversation.forget()
         facts = (self._link.identify() or "", "\n".join(self._info("ID")), "\n".join(self._info("CONFIG")))
         text = "\n".join(facts)
         return Machine(find_model(text), facts[0] or facts[1].strip('"'), find_serial(text), self.firmware())
@@ -44,7 +49,7 @@ class ReferenceDialect:
 
     def news(self) -> Status | None:
         """The newest USTATUS since the last call."""
-        self.conversation.listen()
+        self._conversation.listen()
         news, self._news = self._news, None
         return news
 
@@ -67,7 +72,7 @@ class ReferenceDialect:
     def _info(self, subject: str, timeout: float = ANSWER_TIMEOUT) -> list[str]:
         head = f"@PJL INFO {subject}"
         question = UEL + head.encode("ascii") + b"\r\n"
-        answer = self.conversation.ask(question, lambda reply: reply.split("\n", 1)[0].strip() == head, timeout)
+        answer = self._conversation.ask(question, lambda reply: reply.split("\n", 1)[0].strip() == head, timeout)
         return [line.strip() for line in answer.splitlines()[1:]]
 
     def _hear(self, reply: str) -> None:
