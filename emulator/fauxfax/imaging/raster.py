@@ -34,9 +34,7 @@ class Raster:
         if self.width < 1 or self.height < 0 or not (self.x_dpi > 0 and self.y_dpi > 0):
             raise Misuse(f"raster: {self.width} x {self.height} at {self.x_dpi} x {self.y_dpi} dpi is no picture")
         if len(self.rows) != self.stride * self.height:
-            raise Misuse(
-                f"raster: {len(self.rows)} octets are not {self.height} rows of {self.stride} octets; pack rows to octets"
-            )
+            raise Misuse(f"raster: {len(self.rows)} octets are not {self.height} rows of {self.stride} octets")
 
     @property
     def stride(self) -> int:
@@ -84,3 +82,13 @@ class Raster:
         png = io.BytesIO()
         image.save(png, "PNG", dpi=(dpi, dpi))
         return png.getvalue()
+
+
+def inverted(rows: bytes, width: int) -> bytes:
+    """Packed rows with black and white exchanged; the bits beyond the width are 0 whatever they were."""
+    return Image.frombytes("1", (width, len(rows) // ((width + 7) // 8)), rows, "raw", "1;I").tobytes()
+
+
+def without_padding(rows: bytes, width: int) -> bytes:
+    """Packed rows whose bits beyond the width are 0."""
+    return rows if width % 8 == 0 else Image.frombytes("1", (width, len(rows) // ((width + 7) // 8)), rows).tobytes()

@@ -1,8 +1,8 @@
 """T.4 and T.6 pictures: decoded with a count of the damage, and encoded.
 
 Two decoders share the work. libtiff is quick and keeps silent about damage, so its picture is believed only when it is
-*proven*: encoded again in the same coding it must give the very bits that came in, up to the padding and the end-of-page
-code. Every strip that is not proven goes to our own decoder, which knows the good rows from the bad
+*proven*: encoded again in the same coding it must give the very bits that came in, up to the padding and the end of
+the page. Every strip that is not proven goes to our own decoder, which knows the good rows from the bad
 (:mod:`~fauxfax.imaging.t4decoder`). A strip of another legal encoder is not proven, only slower.
 """
 
@@ -25,6 +25,8 @@ FINE_DPI = 150
 """Rows per inch from which MR codes one row in four by itself, not one in two (T.4, 4.2.2)."""
 
 _EOFB_BITS = 24
+_BEGINNING = 4096
+"""Octets in which the third row of a strip is looked for."""
 
 
 class Coding(Enum):
@@ -104,8 +106,9 @@ def decode_strips(
     if coding is Coding.JBIG:
         raise Misuse("t4: JBIG cannot be decoded; refuse the page before")
     proven: list[bytes | None] = [None] * len(strips)
-    if quick and height and coding is not Coding.UNCOMPRESSED:
-        proven = _prove(strips, width, height, _scheme(coding, rows_per_strip, aligned_eol, _k_of(strips[0])))
+    if quick and height and strips and coding is not Coding.UNCOMPRESSED:
+        k = _k_of(strips[0]) if coding is Coding.MR else libtiff.K_FINE
+        proven = _prove(strips, width, height, _scheme(coding, rows_per_strip, aligned_eol, k))
     parts: list[StripRows] = []
     above = bytes((width + 7) // 8)
     for number, (strip, rows) in enumerate(zip(strips, proven, strict=True)):
@@ -137,13 +140,15 @@ def encode(raster: Raster, coding: Coding, *, aligned_eol: bool = False) -> byte
 
 def _scheme(coding: Coding, rows_per_strip: int, aligned_eol: bool, k: int) -> libtiff.Scheme:
     compression = {Coding.ALIGNED_MH: 2, Coding.MH: 3, Coding.MR: 3, Coding.MMR: 4}[coding]
-    options = (libtiff.T4_TWO_DIMENSIONAL if coding is Coding.MR else 0) | (libtiff.T4_ALIGNED_EOL if aligned_eol else 0)
+    options = (libtiff.T4_TWO_DIMENSIONAL if coding is Coding.MR else 0) | (
+        libtiff.T4_ALIGNED_EOL if aligned_eol else 0
+    )
     return libtiff.Scheme(compression, options, rows_per_strip, k)
 
 
 def _k_of(strip: bytes) -> int:
     """The K an MR strip was coded with, as far as the tag bit of its third row tells."""
-    stream = BitStream(strip)
+    stream = BitStream(strip[:_BEGINNING])
     position = 0
     for _ in range(3):
         position = stream.next_eol(max(0, position))

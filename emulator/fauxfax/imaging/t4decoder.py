@@ -39,6 +39,7 @@ _MODE_MASK = (1 << MODE_BITS) - 1
 _word = struct.Struct(">I").unpack_from
 
 Changes = list[int]
+RowDecoder = Callable[[int], tuple[int, Changes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class StripDecoder:
         """MH without end-of-line codes, each row on an octet boundary: compression 2 of TIFF."""
         return self._decode_continuous(self._one_dimensional, aligned=True)
 
-    def _decode_continuous(self, decode_row: Callable[[int], tuple[int, Changes | None]], *, aligned: bool) -> StripRows:
+    def _decode_continuous(self, decode_row: RowDecoder, *, aligned: bool) -> StripRows:
         stream = self._stream
         position = 0
         while len(self._rows) < self._wanted and not stream.ends(position):
