@@ -15,25 +15,13 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fauxfax.errors import FauxfaxError
+from fauxfax.ifax.host import Envelope, MemoryFullError, MessageReceived
 from fauxfax.machine.database import Database
 
 _WAITING = "state IN ('received', 'decoding', 'printing')"
 """States of a message that still occupies image memory, as SQL."""
-
-
-class MemoryFull(FauxfaxError):  # noqa: N818 - the machine's own word
-    """The message does not fit the free image memory; the sender hears 452 and keeps it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message to be stored: the envelope as plain data, the mail as it came."""
-
-    envelope: dict[str, Any]
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +30,7 @@ class Stored:
 
     number: int
     state: str
-    envelope: dict[str, Any]
+    envelope: Envelope
     received_at: float
     octets: int
     pages: int
@@ -65,39 +53,40 @@ class Memory:
         """Octets of image memory that are free."""
         return max(0, self._capacity - self._used)
 
-    def store(self, messages: Sequence[Incoming], received_at: float, *, durable: bool = True) -> list[int]:
+    def store(self, messages: Sequence[MessageReceived], *, durable: bool = True) -> list[int]:
         """Store all of the messages in one commit and return their numbers, in order.
 
-        When this returns, they are on the disk (`durable`) or safe from a kill of the process. Raises MemoryFull if
-        they do not fit, or if the disk is full; then none of them is stored.
+        When this returns, they are on the disk (`durable`) or safe from a kill of the process. Raises
+        MemoryFullError if they do not fit, or if the disk is full; then none of them is stored.
         """
-        octets = sum(len(message.data) for message in messages)
+        octets = sum(message.octets for message in messages)
         with self._lock:
             if octets > self.free_bytes:
-                raise MemoryFull(f"image memory: {octets} octets do not fit, {self.free_bytes} are free")
+                raise MemoryFullError(f"image memory: {octets} octets do not fit, {self.free_bytes} are free")
             self._used += octets
         connection = self._database.durable if durable else self._database.quick
         try:
-            return self._insert(connection, messages, received_at)
+            return self._insert(connection, messages)
         except sqlite3.Error as error:
             with self._lock:
                 self._used -= octets
             if connection.in_transaction:
                 connection.rollback()
-            raise MemoryFull(f"image memory: the disk took nothing: {error}") from error
+            raise MemoryFullError(f"image memory: the disk took nothing: {error}") from error
 
     @staticmethod
-    def _insert(connection: sqlite3.Connection, messages: Sequence[Incoming], received_at: float) -> list[int]:
+    def _insert(connection: sqlite3.Connection, messages: Sequence[MessageReceived]) -> list[int]:
         numbers = []
         connection.execute("BEGIN IMMEDIATE")
         for message in messages:
+            data, envelope = message.data, message.envelope
             cursor = connection.execute(
                 "INSERT INTO messages (state, envelope, received_at, octets) VALUES ('received', ?, ?, ?)",
-                (json.dumps(message.envelope), received_at, len(message.data)),
+                (json.dumps(envelope.as_dict()), envelope.received_at, len(data)),
             )
             assert cursor.lastrowid is not None
             numbers.append(cursor.lastrowid)
-            connection.execute("INSERT INTO bodies VALUES (?, ?)", (cursor.lastrowid, message.data))
+            connection.execute("INSERT INTO bodies VALUES (?, ?)", (cursor.lastrowid, data))
         connection.execute("COMMIT")
         return numbers
 
@@ -157,4 +146,4 @@ class Memory:
             f"FROM messages WHERE {where} ORDER BY id",
             values,
         ).fetchall()
-        return [Stored(row[0], row[1], json.loads(row[2]), *row[3:]) for row in rows]
+        return [Stored(row[0], row[1], Envelope.from_dict(json.loads(row[2])), *row[3:]) for row in rows]

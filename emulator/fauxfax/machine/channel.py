@@ -1,0 +1,178 @@
+"""One way in, as the machine sees it: a job stream whose requests the machine answers.
+
+Implements `hostport.port.Port`. What arrives is interpreted as it arrives; what it asks for is in the answer of the
+next `read()`. An unsolicited status goes to every way in that asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from fauxfax.errors import Misuse
+from fauxfax.hostport.jobstream import (
+    JobEnded,
+    JobStream,
+    PrintData,
+    Query,
+    StatusWanted,
+    UpgradeAborted,
+    UpgradeData,
+    UpgradeEnded,
+    UpgradeOffered,
+)
+from fauxfax.hostport.port import PortStatus
+from fauxfax.machine.updates import UpdateDesk
+
+MAX_OUTPUT = 64 * 1024
+"""Octets that wait for a PC. Beyond it the way in is busy until the PC reads, and says no more of its own accord."""
+
+
+class Device(Protocol):
+    """What a way in needs of the machine it leads to."""
+
+    updates: UpdateDesk
+
+    @property
+    def online(self) -> bool: ...  # noqa: D102
+    @property
+    def device_id(self) -> str: ...  # noqa: D102
+    @property
+    def serial(self) -> str: ...  # noqa: D102
+    @property
+    def port_status(self) -> PortStatus: ...  # noqa: D102
+    @property
+    def receive_buffer(self) -> int: ...  # noqa: D102
+    def info(self, category: str) -> Sequence[str]: ...  # noqa: D102
+    def update_lines(self) -> Sequence[str]: ...  # noqa: D102
+    def print_data(self, way: str, data: bytes) -> None: ...  # noqa: D102
+    def print_end(self, way: str) -> None: ...  # noqa: D102
+
+
+class Channel:
+    """A `Port` of one machine. `way` names it in events: `raw`, `usb`, `parallel`, …"""
+
+    def __init__(self, device: Device, way: str) -> None:
+        self._device = device
+        self.way = way
+        self._stream = JobStream()
+        self._output = bytearray()
+        self._wants_status = False
+        self._last_status: Sequence[str] = ()
+        self._listener: Callable[[], None] | None = None
+
+    @property
+    def online(self) -> bool:
+        """See Port."""
+        return self._device.online
+
+    @property
+    def device_id(self) -> str:
+        """See Port."""
+        return self._device.device_id
+
+    @property
+    def serial(self) -> str:
+        """See Port."""
+        return self._device.serial
+
+    @property
+    def status(self) -> PortStatus:
+        """See Port."""
+        return self._device.port_status
+
+    @property
+    def room(self) -> int:
+        """See Port: the loader's room while this way in sends a code file, else the receive buffer."""
+        if not self.online or self.pending >= MAX_OUTPUT:
+            return 0
+        updates = self._device.updates
+        return updates.room() if updates.owns(self) else self._device.receive_buffer
+
+    @property
+    def pending(self) -> int:
+        """See Port."""
+        return len(self._output)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """See Port."""
+        if len(data) > self.room:
+            raise Misuse(f"port {self.way}: {len(data)} octets written, room for {self.room}")
+        for event in self._stream.feed(bytes(data)):
+            self._handle(event)
+        self._collect()
+
+    def read(self, limit: int) -> bytes:
+        """See Port."""
+        data = bytes(self._output[:limit])
+        del self._output[:limit]
+        return data
+
+    def reset(self) -> None:
+        """See Port."""
+        self.end()
+        self._output.clear()
+
+    def end(self) -> None:
+        """See Port."""
+        if self._device.updates.owns(self):
+            self._device.updates.end("the connection was lost")
+        self._device.print_end(self.way)
+        self._stream = JobStream()
+        self._wants_status = False
+
+    def on_change(self, listener: Callable[[], None] | None) -> None:
+        """See Port."""
+        self._listener = listener
+
+    def changed(self) -> None:
+        """The machine's state, room or output may have changed: tell the PC's side."""
+        if self._wants_status:
+            self._report()
+        if self._listener is not None:
+            self._listener()
+
+    def _handle(self, event: object) -> None:
+        match event:
+            case Query(category):
+                self._stream.reply_info(category, self._device.info(category))
+            case UpgradeOffered():
+                if reason := self._device.updates.offer(self, event):
+                    self._refuse(reason)
+            case StatusWanted(mode):
+                self._wants_status = mode != "OFF"
+                self._last_status = ()
+                if self._wants_status:
+                    self._report()
+            case PrintData(data):
+                self._device.print_data(self.way, data)
+            case JobEnded():
+                self._device.print_end(self.way)
+            case _ if self._device.updates.owns(self):
+                self._handle_upgrade(event)
+
+    def _handle_upgrade(self, event: object) -> None:
+        """What belongs to the code file this way in is sending; that of a refused one is let pass."""
+        updates = self._device.updates
+        match event:
+            case UpgradeData(data):
+                updates.data(data)
+            case UpgradeEnded(complete):
+                updates.end("complete" if complete else "the code file ended early")
+            case UpgradeAborted():
+                updates.end("aborted by the sender")
+
+    def _refuse(self, reason: str) -> None:
+        """Say no to whoever listens; who cannot listen finds it in INFO UPGRADE and on the panel."""
+        if self._wants_status:
+            self._stream.unsolicited_status(["STATE=REFUSED", f"REASON={reason}"])
+
+    def _report(self) -> None:
+        lines = self._device.update_lines()
+        if lines != self._last_status and self.pending < MAX_OUTPUT:
+            self._last_status = lines
+            self._stream.unsolicited_status(lines)
+            self._collect()
+
+    def _collect(self) -> None:
+        self._output += self._stream.data_to_send()

@@ -1,0 +1,92 @@
+"""The machine as its SMTP receiver sees it: implements `ifax.host.Host`."""
+
+from __future__ import annotations
+
+from fauxfax.faults import Rule
+from fauxfax.ifax.address import Address, Answer, Directory, Resolution
+from fauxfax.machine.engine import ERRORS
+from fauxfax.machine.machine import Machine
+from fauxfax.models import SmtpQuirks
+
+
+class Desk:
+    """Answers the receiver's questions from the machine's parts; the directory follows the running firmware."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._directory = self._make_directory()
+        self.stopping = False
+
+    @property
+    def quirks(self) -> SmtpQuirks:
+        """See Host."""
+        profile = self._machine.profile
+        return profile.smtp if profile is not None else SmtpQuirks(banner=self._machine.model.name)
+
+    @property
+    def domain(self) -> str:
+        """See Host."""
+        return self._machine.settings.domain or self._machine.model.default_domain
+
+    def refusal(self) -> str:
+        """See Host."""
+        if self.stopping:
+            return "shutting down"
+        if self._machine.updates.active:
+            return "updating"
+        return "" if self._machine.running else "starting"
+
+    def free_memory(self) -> int:
+        """See Host."""
+        return self._machine.memory.free_bytes
+
+    def terminal_ready(self) -> bool:
+        """See Host."""
+        return self._machine.engine.ready
+
+    def resolve(self, address: Address) -> Resolution:
+        """See Host."""
+        return self._current().resolve(address)
+
+    def verify(self, name: str) -> Answer:
+        """See Host."""
+        return self._current().verify(name)
+
+    def expand(self, name: str) -> Answer:
+        """See Host."""
+        return self._current().expand(name)
+
+    def ask(self, point: str, *, sender: str = "", recipient: str = "", peer: str = "") -> Rule | None:
+        """See Host: what befalls the machine's body is done here."""
+        rule = self._machine.faults.ask(point, sender=sender, recipient=recipient, peer=peer)
+        if rule is not None and rule.action in ERRORS:
+            self._machine.engine.fail(rule.action)
+            self._machine.refresh()
+        elif rule is not None and rule.action == "cut":
+            self._machine.power_off(cut=True)
+        return rule
+
+    def wall(self) -> float:
+        """See Host."""
+        return self._machine.clock.wall
+
+    def _current(self) -> Directory:
+        quirks = self.quirks
+        if (self._directory.vrfy, self._directory.relay_when_blank) != (quirks.vrfy, quirks.open_relay_when_blank):
+            self._directory = self._make_directory()
+        return self._directory
+
+    def _make_directory(self) -> Directory:
+        settings = self._machine.settings
+        return Directory(
+            domain=self.domain,
+            fax_number=settings.fax_number,
+            mailboxes={"fax": f"Panafax {self._machine.model.name}"},
+            aliases=settings.aliases,
+            groups=settings.groups,
+            address_book=settings.address_book,
+            relay_domains=settings.relay_domains,
+            relay_password=settings.relay_password,
+            relay_when_blank=self.quirks.open_relay_when_blank,
+            vrfy=self.quirks.vrfy,
+        )

@@ -1,0 +1,347 @@
+"""The machine: owns its parts and the one event stream, and nothing else decides about the device.
+
+No socket, no thread, no wall clock. Ways in get a :class:`Channel` each (`open_port`), the SMTP receiver asks the
+:class:`Desk` (`desk`), messages go into `memory` and come out as printed documents.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fauxfax.clock import Clock, Timer
+from fauxfax.events import (
+    DataDropped,
+    DocumentFailed,
+    DocumentPrinted,
+    Event,
+    EventStream,
+    FaultFired,
+    FirmwareStarted,
+    MessageAccepted,
+    PoweredOff,
+    PoweredOn,
+    StateChanged,
+)
+from fauxfax.faults import FaultPlan, Rule
+from fauxfax.firmware.loader import Loader, State
+from fauxfax.firmware.profiles import Profile
+from fauxfax.hostport.port import PortStatus
+from fauxfax.machine import report
+from fauxfax.machine.channel import Channel
+from fauxfax.machine.database import Database
+from fauxfax.machine.engine import Engine, Job
+from fauxfax.machine.journal import RESULT_OK, RESULT_UNREADABLE, Entry, Journal
+from fauxfax.machine.memory import Memory, Stored
+from fauxfax.machine.panel import Panel
+from fauxfax.machine.parameters import Parameters
+from fauxfax.machine.settings import Settings
+from fauxfax.machine.updates import UpdateDesk
+from fauxfax.models import Model
+
+UPDATE_TEXTS = {
+    State.RECEIVING: "update_receiving",
+    State.CHECKING: "update_checking",
+    State.STAGED: "update_checking",
+    State.REWRITING: "update_rewriting",
+    State.VERIFYING: "update_checking",
+    State.COMMITTED: "update_done",
+    State.RESTARTING: "update_done",
+}
+
+
+class Machine:
+    """One fax machine. Made without power; `power_on()` starts the loader.
+
+    Args:
+        model: which of the family.
+        clock: machine time.
+        memory: the file of the non-volatile memory.
+        loader: the loader with the flash behind it.
+        settings: what a person set on it.
+        publish_document: puts a printed document into the tray, by its number; must bear being called again.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        clock: Clock,
+        memory: Path,
+        make_loader: Callable[[Callable[[Event], object]], Loader],
+        settings: Settings,
+        publish_document: Callable[[int], None],
+    ) -> None:
+        self.model = model
+        self.clock = clock
+        self.settings = settings
+        self.events = EventStream(lambda: clock.now)
+        self.faults = FaultPlan(lambda: clock.now, self._fault_fired)
+        self.database = Database(memory)
+        self.memory = Memory(self.database, model.image_memory)
+        self.journal = Journal(self.database)
+        self.parameters = Parameters(self.database)
+        self.panel = Panel(model.name, self.events)
+        self.engine = Engine(
+            model,
+            clock,
+            self.events,
+            self.faults,
+            page_done=lambda job: self.memory.page_out(job.document, job.printed),
+            job_done=self._job_done,
+            pages_per_minute=settings.pages_per_minute,
+        )
+        self.updates = UpdateDesk(
+            make_loader(self._publish),
+            clock,
+            password=settings.update_password,
+            busy=self._busy,
+            changed=self.refresh,
+            restart=self._restart,
+        )
+        self._publish_document = publish_document
+        self._channels: weakref.WeakSet[Channel] = weakref.WeakSet()
+        self._starting: Timer | None = None
+        self._dropped: dict[str, int] = {}
+        self.power = "off"
+        self.state = "off"
+        self.profile: Profile | None = None
+        self.versions: dict[str, str] = {}
+        self.hashes: dict[str, str] = {}
+
+    # Power ---------------------------------------------------------------------------------------------------
+
+    def power_on(self, *, at_once: bool = False) -> None:
+        """Start the loader, then the firmware, in machine time; `at_once` finds the machine already started."""
+        if self.power == "on":
+            return
+        self.power = "on"
+        self.updates.loader.power_on()
+        self._publish(PoweredOn())
+        self._start(0.0 if at_once else self.model.timing.loader)
+
+    def power_off(self, *, cut: bool = False) -> None:
+        """Switch off in order, or (`cut`) pull the plug: what is in flight is lost as the hardware loses it."""
+        if self.power == "off":
+            return
+        self.power = "off"
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+        self.updates.stop()
+        self.updates.loader.power_off(cut=cut)
+        self.engine.power_off()
+        self._firmware_stopped()
+        self._publish(PoweredOff(cut))
+        self.refresh()
+
+    @property
+    def online(self) -> bool:
+        """Whether a PC sees the machine: powered, and neither starting nor restarting."""
+        return self.power == "on" and self._starting is None
+
+    @property
+    def running(self) -> bool:
+        """Whether a firmware runs; false while dark, starting, or in recovery."""
+        return self.online and self.profile is not None
+
+    def _start(self, delay: float) -> None:
+        if delay:
+            self._starting = self.clock.call_later(delay, self._loader_done)
+            self.refresh()
+        else:
+            self._boot()
+
+    def _loader_done(self) -> None:
+        """The loader has checked the flash; the firmware, if there is one, needs its own time to start."""
+        self._starting = self.clock.call_later(self.model.timing.boot, self._boot)
+
+    def _boot(self) -> None:
+        self._starting = None
+        boot = self.updates.loader.boot()
+        self.versions, self.hashes, self.profile = dict(boot.versions), dict(boot.hashes), boot.profile
+        if self.profile is not None:
+            self.panel.load_texts(self.profile.version, self.profile.panel_texts())
+            self.parameters.load_table({spec.number: str(spec.default) for spec in self.profile.parameters})
+            self._publish(FirmwareStarted(self.model.name, self.profile.version))
+            self.engine.power_on()
+        self.refresh()
+        self.updates.pump()  # a rewrite that was cut goes on
+
+    def _restart(self) -> None:
+        """The loader asks for a restart: the bus goes away, then comes back."""
+        self.engine.power_off()
+        self._firmware_stopped()
+        timing = self.model.timing
+        self._starting = self.clock.call_later(timing.shutdown, lambda: self._start(timing.loader))
+        self.refresh()
+
+    def _firmware_stopped(self) -> None:
+        self.profile = None
+        self.panel.load_texts("", {})
+
+    # Documents -----------------------------------------------------------------------------------------------
+
+    def accepted(self, number: int) -> None:
+        """A message has been stored and acknowledged; it waits to be decoded."""
+        message = self.memory.get(number)
+        if message is None:
+            return
+        recipients = tuple(recipient.address for recipient in message.envelope.recipients)
+        self._publish(MessageAccepted(number, message.envelope.sender, recipients, message.octets))
+        if self.settings.sink:
+            self.memory.finished(number, "printed", RESULT_OK)
+            self.database.count("sunk")
+        self.refresh()
+
+    def decoded(self, number: int, page_lengths: Sequence[float]) -> None:
+        """A document is ready for paper; the length of each page in mm."""
+        self.memory.printing(number, len(page_lengths))
+        self.print_decoded(number, page_lengths)
+
+    def print_decoded(self, number: int, page_lengths: Sequence[float]) -> None:
+        """Give a document to the engine, after the pages that are already out."""
+        message = self.memory.get(number)
+        if message is not None and self.running:
+            self.engine.print_job(Job(number, page_lengths, message.printed))
+            self.refresh()
+
+    def undecodable(self, number: int, reason: str) -> None:
+        """A message could not be made into a document: an error sheet is in the tray, and the journal says why."""
+        message = self.memory.get(number)
+        self._publish_document(number)
+        self.memory.finished(number, "failed", RESULT_UNREADABLE)
+        self._publish(DocumentFailed(number, reason))
+        if message is not None:
+            self._journal("RCV", message, pages=0, result=RESULT_UNREADABLE, note=reason)
+        self.refresh()
+
+    def _job_done(self, job: Job) -> None:
+        message = self.memory.get(job.document)
+        self._publish_document(job.document)
+        self.memory.finished(job.document, "printed", RESULT_OK)
+        self.database.count("pages", len(job.lengths))
+        if message is not None:
+            self._journal("RCV", message, pages=len(job.lengths), result=RESULT_OK)
+        self._publish(DocumentPrinted(job.document, len(job.lengths), RESULT_OK))
+        self.refresh()
+
+    def _journal(self, kind: str, message: Stored, *, pages: int, result: str, note: str = "") -> None:
+        peer, number = message.envelope.sender or "<>", message.number
+        self.journal.write(
+            Entry(at=self.clock.wall, kind=kind, peer=peer, document=number, pages=pages, result=result, note=note)
+        )
+
+    def printed_before(self, number: int) -> None:
+        """A document whose pages lie in the tray although the memory does not know: power went in between."""
+        self.memory.finished(number, "printed", RESULT_OK)
+        self.refresh()
+
+    # What others see -----------------------------------------------------------------------------------------
+
+    def open_port(self, way: str) -> Channel:
+        """A new way in for a PC; `way` names it in events."""
+        channel = Channel(self, way)
+        self._channels.add(channel)
+        return channel
+
+    def press(self, keys: Sequence[str]) -> None:
+        """Press keys in order. CLEAR also helps the engine. Raises Misuse for a key that is not there."""
+        for key in [self.panel.check_key(key) for key in keys]:
+            if key == "CLEAR" and self.power == "on":
+                self.engine.help()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Work out the state and the panel anew, and tell every way in."""
+        state = self._current_state()
+        if state != self.state:
+            self.state = state
+            self._publish(StateChanged(state))
+        self._show()
+        for channel in tuple(self._channels):
+            channel.changed()
+
+    @property
+    def device_id(self) -> str:
+        """The IEEE 1284 device id, without its length."""
+        name = self.model.name
+        return f"MFG:Panasonic;CMD:PJL,TIFF;MDL:{name};CLS:PRINTER;DES:Panasonic {name};SN:{self.serial};"
+
+    @property
+    def serial(self) -> str:
+        """The serial number; `EMU` says that no factory made this machine."""
+        return f"EMU{self.settings.name.upper()}"
+
+    @property
+    def receive_buffer(self) -> int:
+        """Octets the host port takes before it is busy."""
+        return self.model.receive_buffer
+
+    @property
+    def port_status(self) -> PortStatus:
+        """The printer's status lines."""
+        return PortStatus(
+            paper_empty="paper-out" in self.engine.errors, selected=self.running, error=bool(self.engine.errors)
+        )
+
+    def info(self, category: str) -> list[str]:
+        """The lines of `@PJL INFO category`; an unknown category has none."""
+        return report.info(self, category)
+
+    def update_lines(self) -> list[str]:
+        """The lines of an unsolicited status."""
+        return report.update_lines(self)
+
+    def print_data(self, way: str, data: bytes) -> None:
+        """Print data of a PC: accepted, and dropped as the family drops what it cannot use."""
+        self._dropped[way] = self._dropped.get(way, 0) + len(data)
+
+    def print_end(self, way: str) -> None:
+        """The PC's job is over."""
+        if octets := self._dropped.pop(way, 0):
+            self._publish(
+                DataDropped(way, octets, "not a firmware file, and print data is not printed by this machine")
+            )
+
+    # Inside --------------------------------------------------------------------------------------------------
+
+    def _publish(self, event: Event) -> None:
+        self.events.publish(event)
+
+    def _fault_fired(self, rule: Rule) -> None:
+        self._publish(FaultFired(rule.text, rule.point))
+
+    def _busy(self) -> str:
+        return "printing" if not self.engine.idle else ""
+
+    def _current_state(self) -> str:
+        if self.power == "off":
+            return "off"
+        if self._starting is not None:
+            return "starting"
+        if self.updates.active:
+            return "updating"
+        if self.profile is None:
+            return "recovery"
+        if self.engine.errors:
+            return "error"
+        if not self.engine.idle:
+            return "printing"
+        return "receiving" if self.memory.waiting() else "ready"
+
+    def _show(self) -> None:
+        lamps = ["ONLINE"] if self.running else []
+        if self.engine.errors:
+            lamps.append("ALARM")
+        match self.state:
+            case "updating":
+                status = self.updates.loader.status()
+                self.panel.show(UPDATE_TEXTS[status.state], (*lamps, "UPDATE"), component=status.component)
+            case "printing" if (job := self.engine.printing) is not None:
+                page = min(job.printed + 1, len(job.lengths))
+                self.panel.show("printing", (*lamps, "RECEIVE"), page=f"{page:02d}", pages=f"{len(job.lengths):02d}")
+            case "error":
+                self.panel.show(self.engine.errors[0].replace("-", "_"), tuple(lamps))
+            case state:
+                self.panel.show(state, tuple(lamps))
