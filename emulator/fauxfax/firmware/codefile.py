@@ -100,12 +100,13 @@ class Part:
 
 @attrs.frozen(kw_only=True)
 class Header:
-    """What stands before the payloads."""
+    """What stands before the payloads; `sha256` (hexadecimal) is of its own octets."""
 
     size: int
     models: tuple[str, ...]
     destination: str
     parts: tuple[Part, ...]
+    sha256: str
 
     @property
     def total_size(self) -> int:
@@ -280,7 +281,7 @@ def _parse_exact(data: bytes) -> Header:
         raise FormatError("the header's CRC-32 does not match", f"offset {crc_at}")
     try:
         body = _BODY.parse(data[PREFIX_SIZE:crc_at])
-        header = _header(len(data), body)
+        header = _header(data, body)
     except (c.ConstructError, UnicodeDecodeError, KeyError, ValueError):
         raise FormatError("the header's fields cannot be read", f"offset {PREFIX_SIZE}") from None
     if PREFIX_SIZE + body.end != crc_at:
@@ -310,20 +311,21 @@ def parse(data: bytes) -> CodeFile:
 
 def rebuild(code_file: CodeFile) -> bytes:
     """The container again, octet for octet."""
-    parts = zip(code_file.header.parts, code_file.payloads, strict=True)
-    sources = [
-        Source(
-            component=part.component,
-            version=part.version,
-            payload=payload,
-            lowest=part.lowest,
-            hardware_levels=part.hardware_levels,
-            requires=part.requires,
-            block_size=part.block_size,
-        )  # fmt: skip
-        for part, payload in parts
-    ]
-    return build(code_file.header.models, sources, code_file.header.destination)
+    header = code_file.header
+    parts = zip(header.parts, code_file.payloads, strict=True)
+    return build(header.models, [_source(part, payload) for part, payload in parts], header.destination)
+
+
+def _source(part: Part, payload: bytes) -> Source:
+    return Source(
+        component=part.component,
+        version=part.version,
+        payload=payload,
+        lowest=part.lowest,
+        hardware_levels=part.hardware_levels,
+        requires=part.requires,
+        block_size=part.block_size,
+    )
 
 
 def _plain(part: Part) -> dict[str, object]:
@@ -335,7 +337,7 @@ def _plain(part: Part) -> dict[str, object]:
     return plain
 
 
-def _header(size: int, body: c.Container) -> Header:
+def _header(data: bytes, body: c.Container) -> Header:
     parts = tuple(
         Part(
             component=Component(part.component),
@@ -351,7 +353,13 @@ def _header(size: int, body: c.Container) -> Header:
         )
         for part in body.parts
     )
-    return Header(size=size, models=tuple(body.models), destination=body.destination, parts=parts)
+    return Header(
+        size=len(data),
+        models=tuple(body.models),
+        destination=body.destination,
+        parts=parts,
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
 
 
 def _check(header: Header) -> None:

@@ -134,7 +134,8 @@ class Geometry:
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """The address of each sector."""
-        starts, address = [], 0
+        starts: list[int] = []
+        address = 0
         for count, size in self.runs:
             starts.extend(range(address, address + count * size, size))
             address += count * size

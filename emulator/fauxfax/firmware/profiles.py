@@ -40,7 +40,7 @@ class PanelTexts:
     starting: str = "PLEASE WAIT"
     ready: str = "READY"
     receiving: str = "RECEIVING"
-    printing: str = "PRINTING P{page:02d}/{pages:02d}"
+    printing: str = "PRINTING P{page}/{pages}"
     update_receiving: str = "FIRMWARE RECEIVING"
     update_checking: str = "FIRMWARE CHECKING"
     update_rewriting: str = "REWRITING {component}"
@@ -62,6 +62,10 @@ class Profile:
     smtp: SmtpQuirks
     panel: PanelTexts = attrs.field(factory=PanelTexts)
     parameters: tuple[ParameterSpec, ...] = ()
+
+    def panel_texts(self) -> dict[str, str]:
+        """The panel texts by the state they are for."""
+        return attrs.asdict(self.panel)
 
     def to_payload(self) -> bytes:
         """The octets the payload begins with."""

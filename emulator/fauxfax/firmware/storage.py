@@ -66,7 +66,7 @@ class FileStorage:
 
     @classmethod
     def create(cls, path: Path, geometry: Geometry, sectors: Iterable[bytes]) -> FileStorage:
-        """Write a new file, whole or not at all, and open it. Raises OSError, with the file named, if the disk is full."""
+        """Write a new file, whole or not at all, and open it. Raises OSError that names it if the disk is full."""
         partial = path.with_name(path.name + ".new")
         try:
             with partial.open("wb") as file:

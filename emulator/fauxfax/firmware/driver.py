@@ -1,0 +1,64 @@
+"""How the loader writes a sector: erase, look, program, read back, and once more if it must.
+
+The functions are generators of machine seconds: each `next()` does one operation on the device and says how long it
+took. The device's own status is not trusted alone, because a worn cell can fail in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from fauxfax.errors import FauxfaxError
+from fauxfax.firmware.flash import Flash, FlashFailure
+from fauxfax.models import KIB, Timing
+
+WRITE_TRIES = 3  # project value: how often a sector is tried before it counts as worn out
+
+Steps = Generator[float, None, None]
+
+
+class WornOut(FauxfaxError):  # noqa: N818 - a state of the device
+    """A sector does not take what is written, however often it is tried."""
+
+
+def erase(flash: Flash, address: int, timing: Timing) -> Steps:
+    """Blank one sector. Raises WornOut."""
+    yield from _persist(flash, address, None, timing)
+
+
+def write(flash: Flash, address: int, data: bytes, timing: Timing) -> Steps:
+    """Erase the sector at `address` and write `data` at its beginning. Raises WornOut."""
+    yield from _persist(flash, address, data, timing)
+
+
+def append(flash: Flash, address: int, data: bytes, timing: Timing) -> Steps:
+    """Write into cells that are erased already. Raises WornOut."""
+    padded = flash.geometry.pad(data)
+    try:
+        flash.program(address, padded)
+        yield timing.program_octet * len(padded)
+        if flash.read(address, len(padded)) == padded:
+            return
+    except FlashFailure as failure:
+        raise WornOut(str(failure)) from None
+    raise WornOut(f"flash: {address:#x} does not read back as written")
+
+
+def _persist(flash: Flash, address: int, data: bytes | None, timing: Timing) -> Steps:
+    geometry = flash.geometry
+    size = geometry.sizes[geometry.index(address)]
+    fault = ""
+    for _ in range(WRITE_TRIES):
+        try:
+            flash.erase(address)
+            yield timing.erase_sector * size / (64 * KIB)
+            if flash.read(address, size) != geometry.blanks[size]:
+                fault = f"flash: the sector at {address:#x} is not blank after its erase"
+                continue
+            if data is not None:
+                yield from append(flash, address, data, timing)
+        except (FlashFailure, WornOut) as failure:
+            fault = str(failure)
+        else:
+            return
+    raise WornOut(f"{fault}, {WRITE_TRIES} times")

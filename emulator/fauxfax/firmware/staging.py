@@ -1,0 +1,183 @@
+"""Where an image waits until it is whole and verified: the header, the payloads, and a mark for each piece stored.
+
+A container is cut into *pieces*, one for each sector it fills: the header, then the payloads, each from a sector's
+beginning. A piece is stored when it has been written and read back and its mark is set; only then does it count as
+acknowledged. After a cut the marks tell how far the image came, and a half-written piece has none. Marks are only
+appended: one torn by a cut is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fauxfax.errors import FormatError
+from fauxfax.firmware import driver
+from fauxfax.firmware.codefile import Header, parse_header
+from fauxfax.firmware.flash import Flash, FlashFailure
+from fauxfax.firmware.layout import Area, Layout
+from fauxfax.models import Timing
+
+_MARK = struct.Struct("<HH")
+AreasOf = Callable[[Header], "list[Area] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """`size` octets of the container, from `offset` on, that are kept at `address`."""
+
+    offset: int
+    size: int
+    address: int
+    card: bool
+
+
+class Image:
+    """A container in staging, whole or on its way."""
+
+    def __init__(self, header: Header, areas: list[Area], staging: Staging) -> None:
+        self.header = header
+        self.areas = areas
+        self.pieces = tuple(staging.pieces(header, areas))
+        self.stored = 0
+
+    @property
+    def next_offset(self) -> int:
+        """Octets of the container that are stored: where the next piece begins."""
+        return self.pieces[self.stored].offset if self.stored < len(self.pieces) else self.header.total_size
+
+
+class BlockCheck:
+    """The CRC-32 of each block, as the payloads go by."""
+
+    def __init__(self, header: Header) -> None:
+        self._blocks = _blocks(header)
+        self._end = header.size
+        self._crc = 0
+        self._offset = header.size
+        self._next()
+
+    def feed(self, data: bytes) -> str:
+        """Take the next octets after the header. Returns what is damaged, or an empty text."""
+        view = memoryview(data)
+        while view:
+            part = view[: self._end - self._offset]
+            self._crc = zlib.crc32(part, self._crc)
+            self._offset += len(part)
+            view = view[len(part) :]
+            if self._offset == self._end:
+                if self._crc != self._expected:
+                    return f"{self._title} is damaged"
+                self._next()
+        return ""
+
+    def _next(self) -> None:
+        start = self._end
+        self._name, size, self._expected = next(self._blocks, ("the end", 0, 0))
+        self._end, self._crc = start + size, 0
+        self._title = f"{self._name}, octets {start} to {self._end - 1},"
+
+
+def _blocks(header: Header) -> Iterator[tuple[str, int, int]]:
+    for part in header.parts:
+        for number, crc in enumerate(part.block_crcs):
+            size = min(part.block_size, part.payload_size - number * part.block_size)
+            yield f"block {number + 1} of {len(part.block_crcs)} of {part.component.value}", size, crc
+
+
+class Staging:
+    """The parts of the flash, and of the memory card if there is one, that an image is received into."""
+
+    def __init__(self, flash: Flash, card: Flash | None, layout: Layout, timing: Timing) -> None:
+        self._flash = flash
+        self._card = card
+        self._layout = layout
+        self._timing = timing
+        self._mark_at = 0
+
+    def pieces(self, header: Header, areas: list[Area]) -> Iterator[Piece]:
+        """What a container is cut into, in order."""
+        offset = 0
+        for address, size in self._flash.pieces(self._layout.header.address, header.size):
+            yield Piece(offset, size, address, card=False)
+            offset += size
+        for part, area in zip(header.parts, areas, strict=True):
+            for address, size in self.device(area.card).pieces(area.address, part.payload_size):
+                yield Piece(offset, size, address, area.card)
+                offset += size
+
+    def device(self, card: bool) -> Flash:
+        """The flash, or the card. Raises WornOut if the card was taken out."""
+        if not card:
+            return self._flash
+        if self._card is None:
+            raise driver.WornOut("the memory card with the staged image is not there")
+        return self._card
+
+    def clear(self) -> driver.Steps:
+        """Forget what is stored: nothing of it counts any more."""
+        yield from driver.erase(self._flash, self._layout.marks.address, self._timing)
+        self._mark_at = self._layout.marks.address
+
+    def store(self, image: Image, data: bytes) -> driver.Steps:
+        """Keep the next piece of an image. Raises WornOut."""
+        piece = image.pieces[image.stored]
+        yield from driver.write(self.device(piece.card), piece.address, data, self._timing)
+        yield from self._mark(image.stored)
+        image.stored += 1
+
+    def find(self, digest: str, areas_of: AreasOf) -> Image | None:
+        """The image whose header has this SHA-256, as far as it is stored; None if it is not there."""
+        try:
+            prefix = self._flash.read(self._layout.header.address, self._layout.header.size)
+            header = parse_header(prefix)
+            if header.sha256 != digest:
+                return None
+            areas = areas_of(header)
+            if areas is None:
+                return None
+            image = Image(header, areas, self)
+            image.stored = min(self._count_marks(), len(image.pieces))
+        except (FormatError, FlashFailure, driver.WornOut):
+            return None
+        return image if image.stored else None
+
+    def digest(self, image: Image) -> hashlib._Hash:
+        """The SHA-256 of all that is stored of an image."""
+        digest = hashlib.sha256()
+        for piece in image.pieces[: image.stored]:
+            digest.update(self.device(piece.card).read(piece.address, piece.size))
+        return digest
+
+    def read(self, area: Area, offset: int, size: int) -> bytes:
+        """Octets of a payload that is kept in `area`."""
+        return self.device(area.card).read(area.address + offset, size)
+
+    def _mark(self, number: int) -> driver.Steps:
+        mark = self._flash.geometry.pad(_MARK.pack(number, number ^ 0xA5A5))
+        area = self._layout.marks
+        if self._mark_at + len(mark) > area.address + area.size:
+            raise driver.WornOut("no room for another mark after so many cuts; start again at offset 0")
+        address, self._mark_at = self._mark_at, self._mark_at + len(mark)
+        yield from driver.append(self._flash, address, mark, self._timing)
+
+    def _count_marks(self) -> int:
+        """How many pieces are marked; leaves the place for the next mark behind the last cell in use."""
+        area, geometry = self._layout.marks, self._flash.geometry
+        cells = self._flash.read(area.address, area.size)
+        step = len(geometry.pad(bytes(_MARK.size)))
+        blank = geometry.blanks[geometry.sizes[geometry.index(area.address)]][:step]
+        count = 0
+        used = 0
+        for at in range(0, len(cells) - step + 1, step):
+            if cells[at : at + step] == blank:
+                break
+            used = at + step
+            number, check = _MARK.unpack_from(cells, at)
+            if check == number ^ 0xA5A5:
+                count = number + 1
+        self._mark_at = area.address + used
+        return count
