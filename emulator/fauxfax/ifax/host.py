@@ -127,7 +127,7 @@ class Limits:
     recipients: int = project("RFC 821 4.5.3 asks for 100 at least", 200)
     errors: int = project("refused commands in one session before it is closed", 20)
     hops: int = project("Received lines that mean a loop (RFC 5321 6.3 asks for 100 at least)", 100)
-    pending: int = project("input kept while a message is being stored", 64 * 1024)
+    pending: int = project("input kept while a message is being stored", MIB)
     sessions: int = project("sessions at a time", 32)
     sessions_per_address: int = project("sessions at a time from one address", 32)
     repair_line_ends: bool = project("bare CR and LF are refused; true makes them CRLF", False)

@@ -1,0 +1,201 @@
+"""The message after DATA: found to its end, unstuffed and checked, in whatever pieces it comes.
+
+The message ends at CRLF.CRLF and at nothing else. A chunk without a dot, which is nearly every chunk of base64, is
+kept as it is; only around a dot is anything looked at closely. What may be half a terminator at the end of a chunk
+is held back until the next one decides.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+_SMALL = 16 * 1024
+"""Pieces below this are gathered in one buffer, so that a message fed octet by octet costs no more than its size."""
+_HEADERS = 64 * 1024
+"""Received lines are counted in this much of a message's beginning."""
+_ROWS = 16
+"""Lines of one length in a row that are worth checking as columns."""
+
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_TERMINATOR = b"\r\n.\r\n"
+
+
+class Fault(Enum):
+    """Why a message that was read to its end is refused."""
+
+    TOO_LARGE = "larger than there is room for"
+    BARE_LINE_END = "CR or LF alone"
+    NUL = "a NUL octet"
+    LONG_LINE = "a text line over the limit"
+    LOOP = "too many Received lines"
+
+
+class Body:
+    """Collects one message. Once it has a fault it keeps nothing and only looks for the end.
+
+    `limit` is the size, `line_limit` the length of a line with its CRLF; `repair` makes bare CR and LF into CRLF
+    instead of refusing them. `octets` counts what is kept, `total` all that came.
+    """
+
+    __slots__ = ("_breaks", "_column", "_gathered", "_last_carriage", "_limit", "_line_limit", "_pieces", "_repair",
+                 "_seen", "fault", "octets", "total")  # fmt: skip
+
+    def __init__(self, limit: int, line_limit: int, *, repair: bool = False) -> None:
+        self._limit = limit
+        self._line_limit = line_limit
+        self._repair = repair
+        self._pieces: list[bytes] = []
+        self._gathered = bytearray()
+        self._seen = b"\r\n"  # as much of the terminator as the octets before end with: a message begins a line
+        self._last_carriage = False
+        self._breaks = 0  # CR, plus LF, less two for each CRLF: whatever is left stands alone
+        self._column = 0
+        self.octets = self.total = 0
+        self.fault: Fault | None = None
+
+    def feed(self, chunk: bytes, start: int = 0) -> int:
+        """Take a chunk from `start` on. Returns the position behind the terminator, or -1 if all of it was taken."""
+        if self._seen:
+            start = self._settle(chunk, start)
+            if self._seen == _TERMINATOR:
+                return start
+        if start >= len(chunk):
+            return -1
+        if chunk.find(b".", start) < 0:
+            self._seen = _half_terminator(chunk)
+            self._take(chunk[start:] if start else chunk)
+            return -1
+        return self._feed_dots(chunk, start)
+
+    def refuse(self, fault: Fault) -> None:
+        """Keep nothing of this message: it will be refused at its end. The first fault stays."""
+        self.fault = self.fault or fault
+        self._pieces.clear()
+        self._gathered = bytearray()
+        self.octets = 0
+
+    def finish(self, hops: int) -> tuple[bytes, ...]:
+        """The message in pieces, once its end was found; empty if `fault` says why it is refused."""
+        if self._breaks and not self._repair:
+            self.refuse(Fault.BARE_LINE_END)
+        self._flush()
+        if self._breaks and self.fault is None:
+            self._pieces = [_BARE.sub(b"\r\n", b"".join(self._pieces))]
+        if self.fault is None and self._received_lines() > hops:
+            self.refuse(Fault.LOOP)
+        return tuple(self._pieces)
+
+    def _settle(self, chunk: bytes, start: int) -> int:
+        """Go on with half a terminator octet by octet, until it is a whole one or none. Returns the place reached."""
+        while start < len(chunk):
+            octet = chunk[start : start + 1]
+            if octet == _TERMINATOR[len(self._seen) : len(self._seen) + 1]:
+                self._seen += octet
+                start += 1
+                if self._seen == _TERMINATOR:
+                    return start
+                if len(self._seen) <= 2:
+                    self._take(octet)
+                continue
+            if len(self._seen) == 4:  # the dot held back was stuffing, the CR behind it is text
+                self._take(b"\r")
+            if octet != b"\r":
+                self._seen = b""
+                return start
+            self._seen = octet
+            self._take(octet)
+            start += 1
+        return start
+
+    def _feed_dots(self, chunk: bytes, start: int) -> int:
+        """A chunk with dots in it, from a place where no terminator is half seen."""
+        found = chunk.find(_TERMINATOR, start)
+        if found >= 0:
+            self._take(chunk[start : found + 2].replace(b"\r\n.", b"\r\n"))
+            return found + len(_TERMINATOR)
+        self._seen = _half_terminator(chunk)
+        held = max(0, len(self._seen) - 2)
+        self._take(chunk[start : len(chunk) - held].replace(b"\r\n.", b"\r\n"))
+        return -1
+
+    def _take(self, piece: bytes) -> None:
+        """Check and keep a piece of the unstuffed message."""
+        self.total += len(piece)
+        if self.fault is not None or not piece:
+            return
+        self.octets += len(piece)
+        if self.octets > self._limit:
+            self.refuse(Fault.TOO_LARGE)
+        elif b"\0" in piece:
+            self.refuse(Fault.NUL)
+        elif self._longest_line(piece) > self._line_limit:
+            self.refuse(Fault.LONG_LINE)
+        else:
+            self._count_breaks(piece)
+            self._keep(piece)
+
+    def _keep(self, piece: bytes) -> None:
+        if len(piece) >= _SMALL:
+            self._flush()
+            self._pieces.append(piece)
+            return
+        self._gathered += piece
+        if len(self._gathered) >= 4 * _SMALL:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._pieces.append(bytes(self._gathered))
+            self._gathered = bytearray()
+
+    def _count_breaks(self, piece: bytes) -> None:
+        """Three counts tell whether every CR and every LF of the message is one of a CRLF."""
+        pairs = _count_pairs(piece) + (self._last_carriage and piece.startswith(b"\n"))
+        self._breaks += piece.count(b"\r") + piece.count(b"\n") - 2 * pairs
+        self._last_carriage = piece.endswith(b"\r")
+
+    def _longest_line(self, piece: bytes) -> int:
+        """The length of a line over the limit, if the piece has or ends one; else of some line within it."""
+        position = piece.find(b"\n") + 1
+        if position == 0:
+            self._column += len(piece)
+            return self._column
+        longest = self._column + position
+        while len(piece) - position > self._line_limit:
+            behind = piece.rfind(b"\n", position, position + self._line_limit) + 1
+            if behind == 0:
+                return self._line_limit + 1
+            position = behind
+        self._column = len(piece) - 1 - piece.rfind(b"\n")
+        return longest
+
+    def _received_lines(self) -> int:
+        head = b""
+        for piece in self._pieces:
+            head += piece[: _HEADERS - len(head)]
+            if len(head) >= _HEADERS or b"\r\n\r\n" in head:
+                break
+        end = head.find(b"\r\n\r\n")
+        return (b"\n" + (head if end < 0 else head[:end]).lower()).count(b"\nreceived:")
+
+
+def _half_terminator(chunk: bytes) -> bytes:
+    """The longest beginning of the terminator, short of all of it, that a chunk ends with."""
+    last = chunk[-1:]
+    if last not in b"\r\n.":
+        return b""
+    return next((_TERMINATOR[:size] for size in (4, 3, 2, 1) if chunk.endswith(_TERMINATOR[:size])), b"")
+
+
+def _count_pairs(piece: bytes) -> int:
+    """How many CRLF there are. Lines of one length, as base64 has them, are checked as columns: 20 times as fast."""
+    first = piece.find(b"\n") + 1
+    width = piece.find(b"\n", first) + 1 - first
+    rows = (len(piece) - first) // width if width > 1 else 0
+    if rows >= _ROWS:
+        end = first + rows * width
+        feeds, returns = piece[first + width - 1 : end : width], piece[first + width - 2 : end : width]
+        if feeds.count(b"\n") == rows and returns.count(b"\r") == rows:
+            return piece.count(b"\r\n", 0, first) + rows + piece.count(b"\r\n", end)
+    return piece.count(b"\r\n")

@@ -1,0 +1,334 @@
+"""The commands: what each does to the transaction, and what it answers. Text in, replies out; no octets, no framing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from fauxfax.errors import FormatError
+from fauxfax.faults import Rule
+from fauxfax.ifax.address import Address, Answer
+from fauxfax.ifax.body import Body, Fault
+from fauxfax.ifax.host import Envelope, Host, Limits, MessageReceived, Mode, Recipient, Reservations
+from fauxfax.ifax.replies import STATUS, TEXTS, Code
+from fauxfax.ifax.states import COMMANDS, TRANSITIONS, State, Step
+from fauxfax.ifax.syntax import Path, UnknownParameterError, check_parameters, decode_xtext, is_domain, parse_path
+
+HTTP_VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"})
+"""A browser, or a page that makes one speak to us: no second word with them."""
+_KEYWORDS = {
+    Step.MAIL: "FROM:", Step.SEND: "FROM:", Step.SOML: "FROM:", Step.SAML: "FROM:", Step.RCPT: "TO:",
+}  # fmt: skip
+_SENDER_PARAMETERS = {"SIZE": {"SIZE"}, "8BITMIME": {"BODY"}, "DSN": {"RET", "ENVID"}}
+_RECIPIENT_PARAMETERS = {"DSN": {"NOTIFY", "ORCPT"}}
+
+
+class Reply(NamedTuple):
+    """A reply before it is written: `rule` is a fault to act out with it."""
+
+    code: int
+    lines: tuple[str, ...]
+    status: str = ""
+    rule: Rule | None = None
+
+
+def reply(code: Code, text: str = "", status: str = "") -> Reply:
+    """A reply with RFC 821's text and the code's usual enhanced status, unless others are given."""
+    return Reply(code, (text or TEXTS[code],), status or STATUS.get(code, ""))
+
+
+OK = reply(Code.OK)
+SENDER_OK = reply(Code.OK, status="2.1.0")
+RECIPIENT_OK = reply(Code.OK, status="2.1.5")
+UNRECOGNIZED = reply(Code.UNRECOGNIZED)
+BAD_ARGUMENT = reply(Code.BAD_ARGUMENT)
+BAD_SEQUENCE = reply(Code.BAD_SEQUENCE)
+NO_STORAGE = reply(Code.NO_STORAGE)
+TOO_LARGE = reply(Code.TOO_LARGE)
+FAULTS: Mapping[Fault, Reply] = {
+    Fault.TOO_LARGE: NO_STORAGE,
+    Fault.BARE_LINE_END: reply(Code.FAILED, "Transaction failed: CR or LF alone in the message", "5.6.0"),
+    Fault.NUL: reply(Code.FAILED, "Transaction failed: NUL in the message", "5.6.0"),
+    Fault.LONG_LINE: reply(Code.UNRECOGNIZED, "Line too long", "5.6.0"),
+    Fault.LOOP: reply(Code.FAILED, "Transaction failed: mail loop", "5.4.6"),
+}
+"""What the dot is answered with when the message itself is at fault."""
+
+
+class Dialogue:
+    """The commands of one session and the transaction they build."""
+
+    def __init__(self, host: Host, limits: Limits, peer: str, session: int, reservations: Reservations) -> None:
+        self._host = host
+        self._limits = limits
+        self._peer = peer
+        self._session = session
+        self._reservations = reservations
+        quirks = host.quirks
+        self._announced = (*quirks.ehlo_lines, *quirks.extensions)
+        self._sender_parameters = _parameters(self._announced, _SENDER_PARAMETERS)
+        self._recipient_parameters = _parameters(self._announced, _RECIPIENT_PARAMETERS)
+        self._colon = quirks.colon_commands
+        self.state = State.CONNECTED
+        self._helo = ""
+        self._reset()
+
+    def command(self, line: str) -> Reply:
+        """Carry out one command line. The state moves only if the command succeeds."""
+        verb, _, argument = line.partition(" ")
+        step = COMMANDS.get(verb) or self._step(verb)
+        if step is None:
+            return self.unavailable() if verb.upper() in HTTP_VERBS else UNRECOGNIZED
+        after = TRANSITIONS[self.state].get(step)
+        if after is None:
+            return self._out_of_order(step)
+        try:
+            answer = self._carry_out(step, argument)
+        except UnknownParameterError as error:
+            return reply(Code.BAD_PARAMETER, f"{TEXTS[Code.BAD_PARAMETER]}: {error.where}")
+        except FormatError:
+            return BAD_ARGUMENT
+        if answer.code < 400 and not is_scripted(answer.rule):
+            self.state = after
+        return answer
+
+    def open_body(self) -> Body:
+        """The collector for the message that follows."""
+        limit = min(self._limits.message, max(0, self._available()))
+        return Body(limit, self._limits.text_line, repair=self._limits.repair_line_ends)
+
+    def end_of_data(self, body: Body) -> Reply | MessageReceived:
+        """The message was read to its end: the reply that refuses it, or the message that waits for a verdict."""
+        pieces = body.finish(self._limits.hops)
+        if body.total > self._limits.message:
+            return TOO_LARGE
+        if body.fault is not None:
+            return FAULTS[body.fault]
+        return MessageReceived(self._envelope(), pieces)
+
+    def ask(self, point: str, recipient: str = "") -> Rule | None:
+        """The fault rule that fires at this point of the dialogue."""
+        if not recipient and self._recipients:
+            recipient = self._recipients[0].address
+        return self._host.ask(point, sender=self._sender, recipient=recipient, peer=self._peer)
+
+    def move(self, step: Step) -> None:
+        """One of the receiver's own steps; the end of a transaction forgets it."""
+        self.state = TRANSITIONS[self.state][step]
+        if self.state is State.READY:
+            self._reset()
+
+    def unavailable(self, reason: str = "") -> Reply:
+        """421: the last reply of a session."""
+        text = TEXTS[Code.NOT_AVAILABLE]
+        return reply(Code.NOT_AVAILABLE, f"{self._host.domain} {text}" + (f": {reason}" if reason else ""))
+
+    # Which command it is, and whether it may be given now ----------------------------------------------------------
+
+    def _step(self, verb: str) -> Step | None:
+        """A verb in lower case, or with the manual's stray colon (SM p.284)."""
+        name = verb.upper()
+        return COMMANDS.get(name.removesuffix(":") if self._colon else name)
+
+    def _out_of_order(self, step: Step) -> Reply:
+        if step is Step.DATA and self._refused:
+            return reply(Code.FAILED, "Transaction failed: no valid recipients", "5.5.1")
+        return BAD_SEQUENCE
+
+    def _carry_out(self, step: Step, argument: str) -> Reply:
+        """Ask for a fault, then do it. Raises FormatError for arguments that cannot be read."""
+        path = self._path(step, argument) if step in _KEYWORDS else None
+        recipient = str(path.address) if path is not None and step is Step.RCPT else ""
+        sender = _text(path.address) if path is not None and step is not Step.RCPT else self._sender
+        rule = self._host.ask(step.value.lower(), sender=sender, recipient=recipient, peer=self._peer)
+        if rule is not None and (scripted := scripted_reply(rule)) is not None:
+            return scripted
+        if path is not None:
+            answer = self._rcpt(path) if step is Step.RCPT else self._begin(step, path)
+        else:
+            answer = _HANDLERS[step](self, argument.strip())
+        return answer._replace(rule=rule) if rule is not None else answer
+
+    @staticmethod
+    def _path(step: Step, argument: str) -> Path:
+        keyword = _KEYWORDS[step]
+        if argument[: len(keyword)].upper() != keyword:
+            raise FormatError(f"expected {keyword}", argument[:40])
+        return parse_path(argument[len(keyword) :])
+
+    # The transaction -----------------------------------------------------------------------------------------------
+
+    def _reset(self) -> None:
+        self._sender = ""
+        self._mode = Mode.MAIL
+        self._parameters: Mapping[str, str] = {}
+        self._recipients: list[Recipient] = []
+        self._refused = 0
+
+    def _begin(self, step: Step, path: Path) -> Reply:
+        """MAIL, SEND, SOML, SAML: RFC 821 3.1 and 3.4."""
+        check_parameters(path.parameters, self._sender_parameters)
+        if reason := self._host.refusal():
+            return self.unavailable(reason)
+        if step is Step.SEND and not self._host.terminal_ready():
+            return reply(Code.MAILBOX_BUSY, "Requested mail action not taken: terminal not ready")
+        if step is Step.SAML and not self._host.terminal_ready():
+            return reply(Code.LOCAL_ERROR, "Requested action aborted: terminal not ready")
+        size = int(path.parameters.get("SIZE", "0"))
+        if size > self._limits.message:
+            return TOO_LARGE
+        if size > (room := self._available()) or room <= 0:
+            return NO_STORAGE
+        self._reset()
+        self._sender = _text(path.address)
+        self._mode = Mode[step.value]
+        self._parameters = path.parameters
+        return SENDER_OK
+
+    def _rcpt(self, path: Path) -> Reply:
+        check_parameters(path.parameters, self._recipient_parameters)
+        if path.address is None:
+            raise FormatError("expected a recipient")
+        answer = self._accept(path.address, path.parameters)
+        self._refused += answer.code >= 400
+        return answer
+
+    def _accept(self, address: Address, parameters: Mapping[str, str]) -> Reply:
+        if len(self._recipients) >= self._limits.recipients:
+            return reply(Code.NO_STORAGE, "Requested action not taken: too many recipients", "4.5.3")
+        if self._mode is Mode.SEND and not self._host.terminal_ready():
+            return reply(Code.MAILBOX_BUSY)
+        original = parameters.get("ORCPT", "")
+        kind, semicolon, xtext = original.partition(";")
+        found = self._host.resolve(address)
+        if found.code >= 400:
+            return reply(Code(found.code), found.text)
+        self._recipients.append(
+            Recipient(
+                address=str(address),
+                mailbox=found.mailbox,
+                forward=found.forward,
+                subaddress=found.subaddress,
+                notify=tuple(parameters["NOTIFY"].upper().split(",")) if "NOTIFY" in parameters else (),
+                original=kind + semicolon + decode_xtext(xtext),
+            )
+        )
+        return RECIPIENT_OK if found.code == Code.OK else reply(Code(found.code), found.text)
+
+    def _envelope(self) -> Envelope:
+        return Envelope(
+            session=self._session,
+            peer=self._peer,
+            helo=self._helo,
+            sender=self._sender,
+            recipients=tuple(self._recipients),
+            received_at=self._host.wall(),
+            mode=self._mode,
+            body=self._parameters.get("BODY", "7BIT").upper(),
+            ret=self._parameters.get("RET", "").upper(),
+            envid=decode_xtext(self._parameters.get("ENVID", "")),
+        )
+
+    def _available(self) -> int:
+        return self._host.free_memory() - self._reservations.octets
+
+    # The other commands --------------------------------------------------------------------------------------------
+
+    def _do_helo(self, argument: str) -> Reply:
+        if not is_domain(argument):
+            return BAD_ARGUMENT
+        self._helo = argument
+        self._reset()
+        return Reply(Code.OK, (self._host.domain,))
+
+    def _do_ehlo(self, argument: str) -> Reply:
+        if argument and not is_domain(argument):
+            return BAD_ARGUMENT
+        self._helo = argument
+        self._reset()
+        lines = (f"SIZE {self._limits.message}" if line == "SIZE" else line for line in self._announced)
+        return Reply(Code.OK, tuple(lines))
+
+    def _do_data(self, argument: str) -> Reply:
+        if argument:
+            return BAD_ARGUMENT
+        if reason := self._host.refusal():
+            return self.unavailable(reason)
+        if self._available() <= 0:
+            return NO_STORAGE
+        return Reply(self._host.quirks.data_code, (TEXTS[Code.START_INPUT],))
+
+    def _do_rset(self, argument: str) -> Reply:
+        if argument:
+            return BAD_ARGUMENT
+        self._reset()
+        return OK
+
+    def _do_noop(self, argument: str) -> Reply:  # noqa: ARG002 - RFC 5321 4.1.1.9: whatever stands there is ignored
+        return OK
+
+    def _do_quit(self, argument: str) -> Reply:
+        if argument:
+            return BAD_ARGUMENT
+        return reply(Code.CLOSING, f"{self._host.domain} {TEXTS[Code.CLOSING]}")
+
+    def _do_vrfy(self, argument: str) -> Reply:
+        return self._look_up(self._host.verify, argument)
+
+    def _do_expn(self, argument: str) -> Reply:
+        return self._look_up(self._host.expand, argument)
+
+    @staticmethod
+    def _look_up(question: Callable[[str], Answer], argument: str) -> Reply:
+        if not argument:
+            return BAD_ARGUMENT
+        answer = question(argument)
+        return Reply(answer.code, answer.lines, STATUS.get(Code(answer.code), ""))
+
+    def _do_help(self, argument: str) -> Reply:  # noqa: ARG002 - one answer for all: the family's list has no 214
+        return Reply(Code.HELP, ("Commands: " + " ".join(COMMANDS),))
+
+    def _do_turn(self, argument: str) -> Reply:  # noqa: ARG002 - RFC 5321 F.1: never to be done
+        return reply(Code.NOT_IMPLEMENTED)
+
+
+_HANDLERS: Mapping[Step, Callable[[Dialogue, str], Reply]] = {
+    Step.HELO: Dialogue._do_helo,
+    Step.EHLO: Dialogue._do_ehlo,
+    Step.DATA: Dialogue._do_data,
+    Step.RSET: Dialogue._do_rset,
+    Step.NOOP: Dialogue._do_noop,
+    Step.QUIT: Dialogue._do_quit,
+    Step.VRFY: Dialogue._do_vrfy,
+    Step.EXPN: Dialogue._do_expn,
+    Step.HELP: Dialogue._do_help,
+    Step.TURN: Dialogue._do_turn,
+}
+
+
+def is_scripted(rule: Rule | None) -> bool:
+    """Whether a fault rule speaks instead of the machine: then nothing else happens."""
+    return rule is not None and rule.action in ("reply", "memory-full")
+
+
+def scripted_reply(rule: Rule) -> Reply | None:
+    """What a fault rule says instead of the machine, if it is a rule that speaks."""
+    if rule.action == "memory-full":
+        return NO_STORAGE._replace(rule=rule)
+    if rule.action == "reply":
+        code, _, text = rule.argument.partition(" ")
+        return Reply(int(code), (text or _default_text(int(code)),), rule=rule)
+    return None
+
+
+def _default_text(code: int) -> str:
+    return TEXTS.get(Code(code), "OK") if code in Code._value2member_map_ else "Requested action not taken"
+
+
+def _parameters(announced: tuple[str, ...], by_extension: Mapping[str, set[str]]) -> frozenset[str]:
+    """The parameters of the extensions that are announced."""
+    return frozenset().union(*(by_extension.get(line, set()) for line in announced))
+
+
+def _text(address: Address | None) -> str:
+    return str(address) if address is not None else ""
