@@ -1,0 +1,105 @@
+"""Group commit: messages that are ready together are stored in one go, by one thread, and answered when it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+from fauxfax.ifax.host import MemoryFullError, MessageReceived, Verdict
+
+BATCH_MESSAGES = 256
+"""Messages in one commit at most: a project value."""
+BATCH_OCTETS = 32 * 1024 * 1024
+"""Octets in one commit at most: a project value."""
+
+log = logging.getLogger(__name__)
+
+
+class MessageStore(Protocol):
+    """Keeps messages. It is called in one thread, never twice at a time."""
+
+    def store(self, messages: Sequence[MessageReceived]) -> Sequence[int]:
+        """Keep all of them or none, and return only when they are as safe as they are to be: their numbers.
+
+        Raises MemoryFullError if there is no room for all of them together.
+        """
+        ...
+
+
+class _Order(NamedTuple):
+    message: MessageReceived
+    octets: int
+    done: Callable[[Verdict], None]
+
+
+class Writer:
+    """Hands messages to a store in batches. `stored` hears the numbers of each batch, in the loop's thread."""
+
+    def __init__(self, store: MessageStore, stored: Callable[[Sequence[int]], None] | None = None) -> None:
+        self._store = store
+        self._stored = stored
+        self._orders: deque[_Order] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._busy = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.waiting_octets = 0
+
+    def put(self, message: MessageReceived, done: Callable[[Verdict], None]) -> None:
+        """Store a message soon; `done` is called in the loop's thread with what became of it."""
+        order = _Order(message, message.octets, done)
+        self._orders.append(order)
+        self.waiting_octets += order.octets
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            # Whoever else has a message ready in this round of the loop joins the batch.
+            asyncio.get_running_loop().call_soon(self._next_batch)
+
+    async def drain(self) -> None:
+        """Wait until everything put has been answered."""
+        await self._idle.wait()
+
+    async def stop(self) -> None:
+        """Finish what was put, and end the thread."""
+        await self.drain()
+        self._thread.shutdown()
+
+    def _next_batch(self) -> None:
+        batch: list[_Order] = []
+        octets = 0
+        while self._orders and len(batch) < BATCH_MESSAGES and (not batch or octets < BATCH_OCTETS):
+            batch.append(self._orders.popleft())
+            octets += batch[-1].octets
+        if not batch:
+            self._busy = False
+            self._idle.set()
+            return
+        loop = asyncio.get_running_loop()
+        commit = loop.run_in_executor(self._thread, self._commit, [order.message for order in batch])
+        commit.add_done_callback(lambda future: self._answer(batch, octets, *future.result()))
+
+    def _answer(self, batch: Sequence[_Order], octets: int, verdicts: Sequence[Verdict], ids: Sequence[int]) -> None:
+        self.waiting_octets -= octets
+        for order, verdict in zip(batch, verdicts, strict=True):
+            order.done(verdict)
+        if ids and self._stored is not None:
+            self._stored(ids)
+        self._next_batch()
+
+    def _commit(self, messages: Sequence[MessageReceived]) -> tuple[list[Verdict], list[int]]:
+        """In the thread: all at once; one by one if there is no room for all."""
+        try:
+            return [Verdict.STORED] * len(messages), list(self._store.store(messages))
+        except MemoryFullError:
+            if len(messages) == 1:
+                return [Verdict.MEMORY_FULL], []
+        except Exception:
+            log.exception("%d messages could not be stored", len(messages))
+            return [Verdict.LOCAL_ERROR] * len(messages), []
+        parts = [self._commit([message]) for message in messages]
+        return [part[0][0] for part in parts], [number for part in parts for number in part[1]]
