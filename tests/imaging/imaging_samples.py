@@ -87,9 +87,9 @@ class TiffFile:
         next_offset: int = 0,
     ) -> int:
         """Append a directory, link it to the chain, and tell where it is."""
-        entries: list[Entry] = [(tag, *value) for tag, value in tags.items()]
+        entries = arrange([(tag, *value) for tag, value in tags.items()])
         out = struct.pack(f"{self.order}H", len(entries))
-        for tag, kind, count, value in arrange(entries):
+        for tag, kind, count, value in entries:
             field = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(f"{self.order}I", self.put(value))
             out += struct.pack(f"{self.order}HHI", tag, kind, count) + field
         at = self.put(out + struct.pack(f"{self.order}I", next_offset))

@@ -21,6 +21,7 @@ _INLINE = 4
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 13: "I"}
 """BYTE, SHORT, LONG and IFD: any may stand where an unsigned number is wanted."""
 _RATIONAL = 5
+_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,21 @@ class Directory:
         numerator, denominator = self._unpack(tag, entry, f"{self._order}2I")
         return numerator / denominator if denominator else None
 
+    def places(self) -> set[int]:
+        """Where the directory, the next one, and the values that stand outside it begin."""
+        found = {self.offset, self.next_offset}
+        for entry in self._entries.values():
+            if entry.count * _TYPE_SIZES.get(entry.type, 1) > _INLINE:
+                found.add(self._pointer(entry))
+        return found
+
+    def _pointer(self, entry: Entry) -> int:
+        pointer: int = struct.unpack_from(f"{self._order}I", self._data, entry.offset)[0]
+        return pointer
+
     def _unpack(self, tag: int, entry: Entry, layout: str) -> tuple[int, ...]:
         size = struct.calcsize(layout)
-        start = entry.offset
-        if size > _INLINE:
-            (start,) = struct.unpack_from(f"{self._order}I", self._data, entry.offset)
+        start = self._pointer(entry) if size > _INLINE else entry.offset
         if start + size > len(self._data):
             raise FormatError(f"values at offset {start} lie outside the file", self.where(tag))
         return struct.unpack_from(layout, self._data, start)
@@ -120,9 +131,7 @@ def read_directories(data: bytes, max_directories: int) -> list[Directory]:
         raise FormatError("the file is no TIFF: it must begin with II or MM", "offset 0")
     magic, offset = struct.unpack_from(f"{order}HI", data, 2)
     if magic != _TIFF:
-        what = (
-            "the file is a BigTIFF, which is no fax format" if magic == _BIG_TIFF else f"magic number {magic}, not 42"
-        )
+        what = "a BigTIFF is no fax format" if magic == _BIG_TIFF else f"the magic number is {magic}, not 42"
         raise FormatError(what, "offset 2")
     directories: list[Directory] = []
     seen: set[int] = set()

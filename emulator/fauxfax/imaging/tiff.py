@@ -172,7 +172,7 @@ def _strip_sizes(data: bytes, directory: Directory, offsets: tuple[int, ...]) ->
     """Octets of each strip; without StripByteCounts each reaches to the next thing whose place is known."""
     sizes = directory.integers(Tag.STRIP_BYTE_COUNTS, _MAX_STRIPS)
     if not sizes:
-        places = sorted({*offsets, directory.offset, directory.next_offset, len(data)})
+        places = sorted({*offsets, *directory.places(), len(data)})
         following = dict(itertools.pairwise(places))
         return tuple(following.get(offset, offset) - offset for offset in offsets)
     if len(sizes) != len(offsets):
