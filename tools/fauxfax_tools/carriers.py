@@ -1,7 +1,8 @@
 """The ways to a machine that carry a whole job and bring back one answer at most: LPD and FTP.
 
-Neither can ask who is there or follow an update, so neither can promise that the new version runs: `Receipt` says
-what the machine did answer, and nothing more.
+Neither can follow an update, so neither can promise that the new version runs: the text they return is what the machine
+did answer, and nothing more. Before the job goes out, `ask` is called with what the machine says of itself (LPD: the
+state of the queue; FTP: its greeting), and may raise to stop it.
 """
 
 from __future__ import annotations
@@ -20,31 +21,52 @@ FTP_PORT = 21
 CHUNK = 256 * 1024  # octets between two reports
 CONNECT_TIMEOUT = 10.0  # seconds
 ANSWER_TIMEOUT = 300.0  # seconds: the last answer comes when the machine has checked, perhaps installed, the file
-LPD_RECEIVE_JOB, LPD_CONTROL_FILE, LPD_DATA_FILE = b"\x02", b"\x02", b"\x03"
+QUEUE = b"lp"
+STATE_LIMIT = 4096  # octets
+LPD_RECEIVE_JOB, LPD_LONG_STATE = b"\x02", b"\x04"
+LPD_CONTROL_FILE, LPD_DATA_FILE = b"\x02", b"\x03"
 
 Report = Callable[[int, int], None]
 """Called with octets done and total."""
+Ask = Callable[[str], None]
+"""Called with what the machine says of itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What the machine answered to a job it took."""
+class Parcel:
+    """A job and where it goes."""
 
-    text: str
+    host: str
+    port: int
+    job: bytes
+    name: str
 
 
-def send_lpd(host: str, port: int, job: bytes, name: str, report: Report, queue: str = "lp") -> Receipt:
-    """Print `job` through LPD (RFC 1179, 5.2 and 6). Raises LinkLost or Refused."""
+def send_lpd(parcel: Parcel, ask: Ask, report: Report) -> str:
+    """Print the job through LPD (RFC 1179, 5.2 and 6). Raises LinkLost or Refused."""
+    host, port = parcel.host, parcel.port
     where = f"lpd://{host}:{port}"
     try:
+        ask(_queue_state(host, port))
         with socket.create_connection((host, port), CONNECT_TIMEOUT) as connection:
             connection.settimeout(ANSWER_TIMEOUT)
-            _Lpd(connection, where).print_job(job, name, report, queue)
+            _Lpd(connection, where).print_job(parcel.job, parcel.name, report)
+    except LinkLost:
+        raise
     except OSError as error:
-        if isinstance(error, LinkLost):
-            raise
         raise LinkLost(f"{where}: {_reason(error)}") from error
-    return Receipt("the machine acknowledged the job")
+    return "the machine acknowledged the job"
+
+
+def _queue_state(host: str, port: int) -> str:
+    """What the machine says of its queue (RFC 1179, 5.4), at most a few kilobytes."""
+    with socket.create_connection((host, port), CONNECT_TIMEOUT) as connection:
+        connection.settimeout(CONNECT_TIMEOUT)
+        connection.sendall(LPD_LONG_STATE + QUEUE + b"\n")
+        answer = b""
+        while len(answer) < STATE_LIMIT and (data := connection.recv(STATE_LIMIT)):
+            answer += data
+    return answer.decode("ascii", "replace")
 
 
 class _Lpd:
@@ -54,10 +76,10 @@ class _Lpd:
         self._connection = connection
         self._where = where
 
-    def print_job(self, job: bytes, name: str, report: Report, queue: str) -> None:
+    def print_job(self, job: bytes, name: str, report: Report) -> None:
         host, number = socket.gethostname()[:31], f"{os.getpid() % 1000:03d}"
         control = f"H{host}\nPfauxfax\nJ{name[:99]}\nldfA{number}{host}\nUdfA{number}{host}\nN{name[:131]}\n".encode()
-        self._tell(LPD_RECEIVE_JOB + queue.encode() + b"\n", "the queue")
+        self._tell(LPD_RECEIVE_JOB + QUEUE + b"\n", "the queue")
         self._tell(LPD_CONTROL_FILE + f"{len(control)} cfA{number}{host}\n".encode(), "the control file's announcement")
         self._tell(control + b"\0", "the control file")
         self._tell(LPD_DATA_FILE + f"{len(job)} dfA{number}{host}\n".encode(), "the data file's announcement")
@@ -78,30 +100,32 @@ class _Lpd:
             )
 
 
-def send_ftp(host: str, port: int, job: bytes, name: str, report: Report) -> Receipt:
-    """Put `job` by anonymous FTP (RFC 959). Raises LinkLost, Busy or Refused with the server's line."""
-    where = f"ftp://{host}:{port}"
+def send_ftp(parcel: Parcel, ask: Ask, report: Report) -> str:
+    """Put the job by anonymous FTP (RFC 959). Raises LinkLost, Busy or Refused with the server's line."""
+    where = f"ftp://{parcel.host}:{parcel.port}"
     done = 0
 
     def count(block: bytes) -> None:
         nonlocal done
         done += len(block)
-        report(done, len(job))
+        report(done, len(parcel.job))
 
     try:
         with ftplib.FTP(timeout=CONNECT_TIMEOUT) as client:
-            client.connect(host, port)
-            client.login()
+            greeting = client.connect(parcel.host, parcel.port)
+            ask(f"{greeting}\n{client.login()}")
             if client.sock is not None:
                 client.sock.settimeout(ANSWER_TIMEOUT)
-            answer = client.storbinary(f"STOR {name}", io.BytesIO(job), CHUNK, count)
+            answer = client.storbinary(f"STOR {parcel.name}", io.BytesIO(parcel.job), CHUNK, count)
     except ftplib.error_temp as error:
         raise Busy(f"{where}: {error}") from error
     except ftplib.Error as error:
         raise Refused(f"{where}: {error}") from error
+    except LinkLost:
+        raise
     except (OSError, EOFError) as error:
         raise LinkLost(f"{where}: {_reason(error)}") from error
-    return Receipt(f"the machine answered: {answer}")
+    return f"the machine answered: {answer}"
 
 
 def _reason(error: Exception) -> str:

@@ -22,11 +22,16 @@ class Exit(IntEnum):
     BAD_FILE = 5
     INTERRUPTED = 130
 
+    @property
+    def word(self) -> str:
+        """For scripts: `no-machine`."""
+        return self.name.lower().replace("_", "-")
+
 
 class ToolError(FauxfaxError):
     """Root of what the tools raise on purpose."""
 
-    exit_code = Exit.REFUSED
+    exit_code: Exit = Exit.REFUSED
 
 
 class Refused(ToolError):  # noqa: N818 - the word of the contract

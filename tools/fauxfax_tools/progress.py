@@ -75,6 +75,7 @@ class JsonLines:
         self._out = out
         self._bar = Bar()
         self._said: tuple[Phase, int] | None = None
+        self._last = _progress_fields(Progress(Phase.CHECK, 0, 1), 0.0)
 
     def __enter__(self) -> Self:
         return self
@@ -91,13 +92,14 @@ class JsonLines:
             return
         percent = self._bar.advance(event)
         said = (event.phase, int(percent // JSON_STEP))
+        self._last = _progress_fields(event, percent)
         if said != self._said or event.done == event.total:
             self._said = said
-            self._print(_progress_fields(event, percent))
+            self._print(self._last)
 
     def result(self, fields: dict[str, object], sentence: str) -> None:
-        """The last object of a machine's update."""
-        self._print({**fields, "text": sentence})
+        """The last object of a machine's update: where the bar stood, and the result."""
+        self._print({**self._last, **fields, "text": sentence})
 
     def _print(self, fields: dict[str, object]) -> None:
         print(json.dumps(fields), file=self._out, flush=True)
@@ -132,6 +134,8 @@ class TerminalBar:
         if isinstance(event, Notice):
             self._rich.console.print(event.text, highlight=False, markup=False)
             return
+        if event.phase is Phase.CHECK and not event.done:
+            return  # a question may come now; a live bar would paint over it
         if self._task is None:
             self._rich.start()
             self._task = self._rich.add_task(event.phase.label, total=100)
@@ -157,4 +161,5 @@ def _progress_fields(progress: Progress, percent: float) -> dict[str, object]:
         "done": progress.done,
         "total": progress.total,
         "percent": round(percent, 1),
+        "result": None,
     }

@@ -36,11 +36,11 @@ PHASES = {
 
 
 class Outcome(Enum):
-    """How an update ended well; everything else is raised."""
+    """How an update ended if nothing went wrong; everything else is raised. SENT: what became of it is not known."""
 
     UPDATED = "updated"
-    ALREADY = "already installed"
-    SENT = "sent, result unknown"
+    ALREADY = "already-installed"
+    SENT = "sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Result:
     outcome: Outcome
     machine: Machine | None = None
     firmware: dict[str, Installed] = field(default_factory=dict)
+    answer: str = ""  # what the machine said at the end, where that is all there is to know
 
 
 @dataclass(frozen=True, slots=True)
