@@ -131,8 +131,8 @@ class SmtpServer:
 class Session(asyncio.Protocol):
     """One connection."""
 
-    __slots__ = ("_began", "_closed_at", "_ended", "_number", "_paused", "_peer", "_reason", "_receiver", "_seen", "_server",
-                 "_tasks", "_transport", "_writable")  # fmt: skip
+    __slots__ = ("_began", "_closed_at", "_ended", "_number", "_paused", "_peer", "_reason", "_receiver", "_seen",
+                 "_server", "_tasks", "_transport", "_writable")  # fmt: skip
 
     def __init__(self, server: SmtpServer) -> None:
         self._server = server
