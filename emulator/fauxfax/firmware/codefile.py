@@ -294,12 +294,12 @@ def parse(data: bytes) -> CodeFile:
     """A whole code file, in its job or bare. Raises FormatError at the first thing that is wrong."""
     start, declared, comment = container_at(data)
     header = parse_header(data[start:])
-    if declared != header.total_size:
-        raise FormatError(
-            f"{declared} octets are declared, the header describes {header.total_size}", f"offset {start}"
-        )
-    if len(data) - start < declared:
-        raise FormatError(f"the file ends {declared - len(data) + start} octets early", f"offset {len(data)}")
+    if start and declared != header.total_size:
+        raise FormatError(f"SIZE is {declared}, the header describes {header.total_size} octets", f"offset {start}")
+    if len(data) - start < header.total_size:
+        raise FormatError(f"the file ends {header.total_size - len(data) + start} octets early", f"offset {len(data)}")
+    if not start and len(data) > header.total_size:
+        raise FormatError(f"{len(data) - header.total_size} octets follow the end", f"offset {header.total_size}")
     payloads = []
     for part, offset in header.payload_offsets():
         payload = data[start + offset : start + offset + part.payload_size]

@@ -182,6 +182,10 @@ class Storage(Protocol):
         """A copy that shares what neither side has changed."""
         ...
 
+    def close(self) -> None:
+        """Hand back what the cells are kept in."""
+        ...
+
 
 Hook = Callable[[Operation], Cut | None]
 

@@ -55,6 +55,9 @@ class MemoryStorage:
         offset = address - self.geometry.starts[index]
         self.sectors[index] = sector[:offset] + data + sector[offset + len(data) :]
 
+    def close(self) -> None:
+        """Nothing to hand back."""
+
 
 class FileStorage:
     """Cells in a file, mapped. Close it when the machine is put away."""
