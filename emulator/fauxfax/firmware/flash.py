@@ -45,12 +45,13 @@ class PowerLost(Defect):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One erase or program, the `number`-th of this device since it was opened (from 1)."""
+    """One erase or program, the `number`-th of this device since it was opened (from 1); `data` is what is programmed."""
 
     number: int
     kind: Kind
     address: int
     size: int
+    data: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +204,9 @@ class Flash:
         self._randomness = randomness or random.Random(0)
         self._unstable: list[tuple[int, int]] = []
 
-    def branch(self) -> Flash:
+    def branch(self, seed: int = 0) -> Flash:
         """The same device in another world: content and unstable cells shared until changed; no hook, no defects."""
-        other = Flash(self.storage.branch(), protected=self.protected, randomness=random.Random(self.operations))
+        other = Flash(self.storage.branch(), protected=self.protected, randomness=random.Random(seed))
         other._unstable = list(self._unstable)
         return other
 
@@ -254,7 +255,7 @@ class Flash:
         """Write whole write units into erased cells of one sector. Raises FlashFailure, PowerLost, Misuse."""
         size = len(data)
         self._check_program(address, size)
-        cut = self._begin(Kind.PROGRAM, address, size)
+        cut = self._begin(Kind.PROGRAM, address, size, data)
         if self.defects and self._suffers(Kind.PROGRAM, address, size):
             return
         if cut is None:
@@ -279,7 +280,7 @@ class Flash:
         if self.storage.read(address, size) != (blank if size == len(blank) else blank[:size]):
             raise Misuse(f"flash: cannot program {size} octets at {address:#x}, not all of them are erased")
 
-    def _begin(self, kind: Kind, address: int, size: int) -> Cut | None:
+    def _begin(self, kind: Kind, address: int, size: int, data: bytes = b"") -> Cut | None:
         if address < self.protected:
             raise Misuse(
                 f"flash: cannot {kind.value} at {address:#x}, the boot area below {self.protected:#x} is protected"
@@ -287,7 +288,7 @@ class Flash:
         self.operations += 1
         if self.hook is None:
             return None
-        return self.hook(Operation(self.operations, kind, address, size))
+        return self.hook(Operation(self.operations, kind, address, size, data))
 
     def _suffers(self, kind: Kind, address: int, size: int) -> bool:
         """Whether a silent defect swallows the operation; one that is not silent raises."""

@@ -79,9 +79,24 @@ class Database:
 
     def copy_to(self, path: Path) -> None:
         """A consistent copy of the whole memory, for a snapshot."""
-        with sqlite3.connect(path) as target:
+        target = sqlite3.connect(path)
+        try:
             self.quick.backup(target)
-        target.close()
+        finally:
+            target.close()
+
+    def copy_from(self, path: Path) -> None:
+        """Become the memory of that copy. Raises FauxfaxError if it is no memory of this version."""
+        source = sqlite3.connect(path)
+        try:
+            version = source.execute("PRAGMA user_version").fetchone()[0]
+            if version != VERSION:
+                raise FauxfaxError(f"snapshot: its memory is of version {version}, this program reads {VERSION}")
+            source.backup(self.quick)
+        except sqlite3.DatabaseError as error:
+            raise FauxfaxError(f"snapshot: its memory cannot be read: {error}") from None
+        finally:
+            source.close()
 
     def close(self) -> None:
         """Close both connections."""

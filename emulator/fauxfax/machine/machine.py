@@ -7,8 +7,11 @@ No socket, no thread, no wall clock. Ways in get a :class:`Channel` each (`open_
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import attrs
 
 from fauxfax.clock import Clock, Timer
 from fauxfax.events import (
@@ -20,9 +23,12 @@ from fauxfax.events import (
     FaultFired,
     FirmwareStarted,
     MessageAccepted,
+    PagePrinted,
     PoweredOff,
     PoweredOn,
+    Record,
     StateChanged,
+    UpdateStateChanged,
 )
 from fauxfax.faults import FaultPlan, Rule
 from fauxfax.firmware.loader import Loader, State
@@ -103,6 +109,9 @@ class Machine:
         self._channels: weakref.WeakSet[Channel] = weakref.WeakSet()
         self._starting: Timer | None = None
         self._dropped: dict[str, int] = {}
+        self.sunk = 0
+        self.since_start: Counter[str] = Counter()
+        self.events.subscribe(self._count)
         self.power = "off"
         self.state = "off"
         self.profile: Profile | None = None
@@ -159,9 +168,10 @@ class Machine:
     def _boot(self) -> None:
         self._starting = None
         boot = self.updates.loader.boot()
+        self.updates.loader.confirm()
         self.versions, self.hashes, self.profile = dict(boot.versions), dict(boot.hashes), boot.profile
         if self.profile is not None:
-            self.panel.load_texts(self.profile.version, self.profile.panel_texts())
+            self.panel.load_texts(self.profile.version, attrs.asdict(self.profile.panel))
             self.parameters.load_table({spec.number: str(spec.default) for spec in self.profile.parameters})
             self._publish(FirmwareStarted(self.model.name, self.profile.version))
             self.engine.power_on()
@@ -182,16 +192,17 @@ class Machine:
 
     # Documents -----------------------------------------------------------------------------------------------
 
-    def accepted(self, number: int) -> None:
-        """A message has been stored and acknowledged; it waits to be decoded."""
-        message = self.memory.get(number)
-        if message is None:
-            return
-        recipients = tuple(recipient.address for recipient in message.envelope.recipients)
-        self._publish(MessageAccepted(number, message.envelope.sender, recipients, message.octets))
-        if self.settings.sink:
-            self.memory.finished(number, "printed", RESULT_OK)
-            self.database.count("sunk")
+    def accepted(self, numbers: Sequence[int]) -> None:
+        """Messages have been stored and acknowledged; they wait to be decoded, or are counted and dropped (`sink`)."""
+        for number in numbers:
+            message = self.memory.get(number)
+            if message is None:
+                continue
+            recipients = tuple(recipient.address for recipient in message.envelope.recipients)
+            self._publish(MessageAccepted(number, message.envelope.sender, recipients, message.octets))
+            if self.settings.sink:
+                self.memory.finished(number, "printed", RESULT_OK)
+                self.sunk += 1
         self.refresh()
 
     def decoded(self, number: int, page_lengths: Sequence[float]) -> None:
@@ -304,10 +315,25 @@ class Machine:
                 DataDropped(way, octets, "not a firmware file, and print data is not printed by this machine")
             )
 
+    def close(self) -> None:
+        """Let go of the files. The machine must be off."""
+        self.updates.loader.flash.storage.close()
+        self.database.close()
+
     # Inside --------------------------------------------------------------------------------------------------
 
     def _publish(self, event: Event) -> None:
         self.events.publish(event)
+
+    def _count(self, record: Record) -> None:
+        """What `fauxfax wait` counts."""
+        match record.event:
+            case DocumentPrinted() | DocumentFailed():
+                self.since_start["documents"] += 1
+            case PagePrinted():
+                self.since_start["pages"] += 1
+            case UpdateStateChanged(state=State.COMMITTED.value | State.REFUSED.value):
+                self.since_start["updates"] += 1
 
     def _fault_fired(self, rule: Rule) -> None:
         self._publish(FaultFired(rule.text, rule.point))

@@ -45,8 +45,14 @@ class Memory:
         self._database = database
         self._capacity = capacity
         self._lock = threading.Lock()
-        row = database.quick.execute(f"SELECT COALESCE(SUM(octets), 0) FROM messages WHERE {_WAITING}").fetchone()
-        self._used = int(row[0])
+        self._used = 0
+        self.recount()
+
+    def recount(self) -> None:
+        """Add up what is stored, after the memory was opened or replaced."""
+        row = self._database.quick.execute(f"SELECT COALESCE(SUM(octets), 0) FROM messages WHERE {_WAITING}").fetchone()
+        with self._lock:
+            self._used = int(row[0])
 
     @property
     def free_bytes(self) -> int:

@@ -42,6 +42,8 @@ def status(machine: Machine) -> dict[str, Any]:
         "faults": [rule.as_dict() for rule in machine.faults.rules],
         "errors": list(machine.engine.errors),
         "counters": machine.database.counters(),
+        "since_start": dict(machine.since_start) | {"sunk": machine.sunk},
+        "sequence": machine.events.sequence,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,10 +71,23 @@ class Tray:
         """One page as PNG, 1 is the first."""
         from fauxfax.imaging import tiff
 
-        pages = list(tiff.read(self.file(number, "document.tif").read_bytes()))
+        pages = tiff.read(self.file(number, "document.tif").read_bytes())
         if not 1 <= page <= len(pages):
             raise FauxfaxError(f"tray: document {number} has no page {page}, it has {len(pages)}")
         return pages[page - 1].raster.to_png()
+
+    def put(self, number: int, name: str, content: bytes) -> None:
+        """Write one file of a document, as a snapshot is put back."""
+        folder = self.folder / self.name(number)
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+
+    def clear(self) -> None:
+        """Empty the tray and the spool."""
+        for place in (self.folder, self.spool):
+            for entry in place.iterdir():
+                if entry.is_dir() and entry.name.isdigit():
+                    shutil.rmtree(entry)
 
     @contextlib.contextmanager
     def scratch(self, suffix: str) -> Iterator[Path]:

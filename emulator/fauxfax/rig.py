@@ -1,0 +1,245 @@
+"""A rig: one machine with its servers plugged in, from one configuration, on one state folder.
+
+The state folder holds `flash.bin` (the firmware), `memory.sqlite` (documents, journal, parameters), `tray/` and
+`spool/`, `machine.json` (which model it is), and while a machine runs `lock` and `run.json`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from fauxfax import config as configuration
+from fauxfax.attendant import Attendant
+from fauxfax.client import RUN_FILE
+from fauxfax.clock import Clock, parse_clock
+from fauxfax.errors import Misuse
+from fauxfax.firmware import factory
+from fauxfax.ifax.host import Limits, MessageReceived
+from fauxfax.machine.desk import Desk
+from fauxfax.machine.machine import Machine
+from fauxfax.machine.settings import Settings
+from fauxfax.models import find_model
+from fauxfax.servers.control import ControlServer
+from fauxfax.servers.decoder import DecoderProcess
+from fauxfax.servers.documents import DocumentRoom
+from fauxfax.servers.rawport import RawPortServer
+from fauxfax.servers.smtp import SmtpServer
+from fauxfax.servers.ticker import Ticker
+from fauxfax.servers.tray import Tray
+from fauxfax.servers.usbip import UsbipServer
+
+
+class Listener(Protocol):
+    """What every way in offers the rig."""
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen. Returns the port that is really used."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection."""
+        ...
+
+
+class StateFolder:
+    """The folder a machine keeps itself in, locked while it is in use."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / "lock").open("a+", encoding="ascii")
+        except OSError as error:
+            raise Misuse(
+                f"state folder {path}: {error.strerror}; name another with --state, or use --ephemeral"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.seek(0)
+            pid = self._lock.read().strip() or "unknown"
+            self._lock.close()
+            raise Misuse(
+                f"state folder {path} is in use by the machine of process {pid}; name another with --state"
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    def model(self, wanted: str, explicit: bool) -> str:
+        """The model this folder belongs to; the first start decides. Raises Misuse if another is wanted."""
+        card = self.path / "machine.json"
+        if card.exists():
+            kept = str(json.loads(card.read_text())["model"])
+            if explicit and kept != wanted:
+                raise Misuse(f"state folder {self.path} is a {kept}, not a {wanted}; name another with --state")
+            return kept
+        card.write_text(json.dumps({"model": wanted}))
+        return wanted
+
+    def close(self) -> None:
+        """Unlock it."""
+        (self.path / RUN_FILE).unlink(missing_ok=True)
+        self._lock.close()
+
+
+class Rig:
+    """One machine and its ways in. `start()` and `stop()` run on the event loop that serves it."""
+
+    def __init__(self, config: configuration.Config, settings: list[configuration.Setting], state: StateFolder) -> None:
+        explicit = any(s.key == "machine.model" and s.source != "default" for s in settings)
+        model = find_model(state.model(config.machine.model, explicit))
+        self.config = config
+        self.state = state
+        self.clock: Clock = parse_clock(config.machine.clock)
+        self.tray = Tray(state.path / "tray", state.path / "spool")
+        self.machine = Machine(
+            model,
+            self.clock,
+            state.path / "memory.sqlite",
+            lambda publish: factory.open_loader(
+                model, layout=config.update.layout, path=state.path / "flash.bin", publish=publish
+            ),
+            _machine_settings(config),
+            self.tray.publish,
+        )
+        self.desk = Desk(self.machine)
+        for rule in config.machine.faults:
+            self.machine.faults.arm(rule)
+        self.ports: dict[str, int] = {}
+        self._settings = settings
+        self._decoder = DecoderProcess()
+        self._documents = DocumentRoom(self.machine, self.tray, self._decoder)
+        self._ticker = Ticker(self.clock)
+        self._servers: list[Listener] = []
+
+    async def start(self) -> dict[str, Any]:
+        """Power on and open every way in. Returns the announcement. Raises Misuse if a port is taken."""
+        self.machine.power_on(at_once=True)
+        self._ticker.start()
+        self._documents.start()
+        ways = self._ways_in()
+        try:
+            for way, port in self.config.ports.listeners().items():
+                if way in ways:
+                    await self._open(way, port, ways[way]())
+        except BaseException:
+            await self.stop()
+            raise
+        announcement = self._announcement()
+        run = {"url": f"http://{self.config.ports.address}:{self.ports['control']}", "pid": os.getpid()}
+        (self.state.path / RUN_FILE).write_text(json.dumps(run))
+        return announcement
+
+    async def stop(self) -> None:
+        """Close every way in, switch the machine off in order, and let go of the state folder."""
+        self.desk.stopping = True
+        closing: list[Awaitable[None]] = [server.stop() for server in reversed(self._servers)]
+        results = await asyncio.gather(*closing, self._documents.stop(), self._decoder.stop(), return_exceptions=True)
+        self.machine.power_off()
+        await self._ticker.stop()
+        self.machine.close()
+        self.state.close()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    def _ways_in(self) -> dict[str, Callable[[], Listener]]:
+        machine, smtp = self.machine, self.config.smtp
+        return {
+            "smtp": lambda: SmtpServer(
+                self.desk,
+                MessageRoom(machine, durable=smtp.durable),
+                self.clock,
+                _limits(smtp),
+                durable=smtp.durable,
+                stored=machine.accepted,
+                publish=machine.events.publish,
+            ),
+            "raw": lambda: RawPortServer(lambda: machine.open_port("raw"), self.clock),
+            "usbip": lambda: UsbipServer([machine.open_port("usb")], speed=self.config.usb.speed),
+            "control": lambda: ControlServer(Attendant(machine, self.tray), self.tray, self._setting_rows),
+        }
+
+    async def _open(self, way: str, port: int, server: Listener) -> None:
+        address = self.config.ports.address
+        try:
+            self.ports[way] = await server.start(address, port)
+        except OSError as error:
+            raise Misuse(
+                f"port {port} on {address} for {way} cannot be opened ({error.strerror}): set ports.{way} to another "
+                "with --set, or let the system pick with --free-ports"
+            ) from None
+        self._servers.append(server)
+
+    def _announcement(self) -> dict[str, Any]:
+        return {
+            "event": "ready",
+            "name": self.machine.settings.name,
+            "model": self.machine.model.name,
+            "firmware": self.machine.versions.get("SC", ""),
+            "pid": os.getpid(),
+            "state": str(self.state.path),
+            "tray": str(self.tray.folder),
+            "ports": self.ports,
+        }
+
+    def _setting_rows(self) -> list[dict[str, object]]:
+        secret = ("password",)
+        return [
+            {
+                "key": setting.key,
+                "value": "(set)" if setting.value and setting.key.endswith(secret) else setting.value,
+                "source": setting.source,
+            }
+            for setting in self._settings
+        ]
+
+
+class MessageRoom:
+    """The receiver's store: keeps messages in the machine's memory, several in one commit, in the writer's thread."""
+
+    def __init__(self, machine: Machine, *, durable: bool) -> None:
+        self._machine = machine
+        self._durable = durable
+
+    def store(self, messages: Sequence[MessageReceived]) -> Sequence[int]:
+        """See `servers.writer.MessageStore`. A sink that need not be durable keeps nothing at all."""
+        if self._machine.settings.sink and not self._durable:
+            self._machine.sunk += len(messages)
+            return ()
+        return self._machine.memory.store(messages, durable=self._durable)
+
+
+def _machine_settings(config: configuration.Config) -> Settings:
+    machine, smtp = config.machine, config.smtp
+    return Settings(
+        name=machine.name,
+        fax_number=machine.fax_number,
+        domain=smtp.domain,
+        aliases=smtp.aliases,
+        groups=smtp.groups,
+        address_book=smtp.address_book,
+        relay_domains=smtp.relay_domains,
+        relay_password=smtp.relay_password,
+        sink=smtp.sink,
+        pages_per_minute=config.engine.pages_per_minute,
+        update_password=config.update.password,
+        update_layout=config.update.layout,
+    )
+
+
+def _limits(smtp: configuration.Smtp) -> Limits:
+    limits = Limits(
+        sessions=smtp.sessions,
+        sessions_per_address=smtp.sessions_per_address,
+        repair_line_ends=smtp.repair_bare_line_ends,
+    )
+    return replace(limits, message=smtp.max_message) if smtp.max_message else limits

@@ -1,0 +1,99 @@
+"""From stored message to printed document: hands each waiting message to the decoder process, then to the engine.
+
+One message at a time, oldest first; receiving never waits for it. What a kill interrupted is taken up again from the
+memory's states and the folders that are there, so nothing is printed twice and nothing is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Protocol
+
+from fauxfax.events import FirmwareStarted, MessageAccepted, Record
+from fauxfax.ifax.host import Envelope
+from fauxfax.machine.machine import Machine
+from fauxfax.machine.memory import Stored
+from fauxfax.servers.tray import Tray
+
+MM_PER_INCH = 25.4
+
+
+class Decoder(Protocol):
+    """Makes a message into a complete document folder, in a process of its own."""
+
+    async def prepare(self, number: int, message: bytes, envelope: Envelope, folder: Path) -> None:
+        """Write the folder, whole or not at all; a message that cannot be printed gives an error sheet."""
+        ...
+
+
+class DocumentRoom:
+    """Watches the machine's events and keeps its decoder busy."""
+
+    def __init__(self, machine: Machine, tray: Tray, decoder: Decoder) -> None:
+        self._machine = machine
+        self._tray = tray
+        self._decoder = decoder
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._given: set[int] = set()
+        self._unsubscribe = machine.events.subscribe(self._notice)
+
+    def start(self) -> None:
+        """Begin to work on the running loop."""
+        self._wake.set()
+        self._task = asyncio.create_task(self._run(), name="documents")
+
+    async def stop(self) -> None:
+        """Stop; a message in the decoder is decoded again at the next start. Raises what ended the work early."""
+        self._unsubscribe()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            if not self._task.cancelled() and (error := self._task.exception()) is not None:
+                raise error
+
+    def _notice(self, record: Record) -> None:
+        if isinstance(record.event, FirmwareStarted):
+            self._given.clear()  # the engine lost its jobs with the power
+        if isinstance(record.event, FirmwareStarted | MessageAccepted):
+            self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while (message := self._next()) is not None:
+                self._given.add(message.number)
+                await self._work(message)
+
+    def _next(self) -> Stored | None:
+        if not self._machine.running:
+            return None
+        return next((one for one in self._machine.memory.waiting() if one.number not in self._given), None)
+
+    async def _work(self, message: Stored) -> None:
+        number, folder = message.number, self._tray.prepared(message.number)
+        if self._tray.holds(number):
+            self._machine.printed_before(number)
+            return
+        if not folder.exists():
+            self._machine.memory.decoding(number)
+            body = self._machine.memory.body(number)
+            await self._decoder.prepare(number, body, message.envelope, folder)
+        document = json.loads((folder / "document.json").read_text(encoding="utf-8"))
+        if document["result"] != "R-OK":
+            self._machine.undecodable(number, document["reason"])
+        elif not self._machine.running:
+            self._given.discard(number)  # power went while it was decoded; the next start prints it
+        else:
+            self._machine.decoded(number, [_length(page) for page in document["pages"]])
+
+
+def _length(page: dict[str, object]) -> float:
+    """A page's length in mm, from its rows and their resolution."""
+    height, dpi = page["height"], page["dpi"]
+    assert isinstance(height, int)
+    assert isinstance(dpi, list)
+    return float(height / dpi[1] * MM_PER_INCH)
