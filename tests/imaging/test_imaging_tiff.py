@@ -205,6 +205,14 @@ def test_all_pages_together_are_limited():
         tiff.read(data, tiff.Limits(decoded=3 * size - 1))
 
 
+def test_strips_that_overlap_cannot_ask_for_more_than_a_document_may_hold():
+    raster = Raster(8, 60_000, bytes(60_000), 204, 1000)
+    count = raster.height
+    data = one_page(raster, Coding.UNCOMPRESSED, t278=long(1), t273=long(*[8] * count), t279=long(*[500_000] * count))
+    with pytest.raises(FormatError, match="overlap"):
+        tiff.read(data)
+
+
 @pytest.mark.parametrize("coding", FAX_CODINGS, ids=lambda coding: coding.name)
 def test_a_strip_cut_by_the_end_of_the_file_gives_the_rows_it_holds(coding):
     raster, file = text_page(), TiffFile()

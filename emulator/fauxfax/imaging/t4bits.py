@@ -63,6 +63,19 @@ class BitStream:
             position = one + 1
         return -1
 
+    def after_damaged_eol(self, position: int) -> int:
+        """Position after an end-of-line code with one wrong bit, free or aligned, right here; -1 if there is none.
+
+        It keeps the rows below in their places: otherwise two rows would become one.
+        """
+        free = position + EOL_ZEROS + 1
+        for end in (free, (free + 7) // 8 * 8):
+            word: int = _word(self.padded, position >> 3)[0] if end <= self.length else 0
+            code = (word << (position & 7) & 0xFFFFFFFF) >> (32 - (end - position))
+            if word and (code ^ 1).bit_count() == 1:
+                return end
+        return -1
+
     def is_return_to_control(self, position: int, *, tagged: bool) -> bool:
         """Whether the page ends here, after an end-of-line code: five more of them or nothing else (T.4, 4.1.4).
 

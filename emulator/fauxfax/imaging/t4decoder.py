@@ -125,7 +125,8 @@ class StripDecoder:
                 self._add(changes)
             else:
                 self._add_bad()
-                eol = stream.next_eol(start)
+                eol = stream.after_damaged_eol(after) if changes is not None else -1
+                eol = eol if eol > 0 else stream.next_eol(start)
             tagged = two_dimensional
             position = eol if eol > 0 else stream.length
         return self._result(end_damaged=not stream.is_return_to_control(position, tagged=tagged))

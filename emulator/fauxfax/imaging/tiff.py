@@ -31,6 +31,8 @@ class Limits:
     pages: int = 500
     decoded: int = 1 << 30
     """Octets of all pages together, decoded."""
+    coded: int = 1 << 28
+    """Octets of all strips together, coded; strips that overlap could ask for more than the file holds."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -63,17 +65,18 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[Page]:
     contradicts itself, and what exceeds a limit. Damage within a strip is not refused: the page counts it.
     """
     pages: list[Page] = []
-    decoded = 0
+    decoded = coded = 0
     for directory in read_directories(data, limits.pages):
-        page = _read_page(data, directory, limits)
+        page = _read_page(data, directory, limits, limits.coded - coded)
         decoded += (page.width + 7) // 8 * page.height
+        coded += sum(map(len, page.strips))
         if decoded > limits.decoded:
             raise FormatError(f"the document exceeds {limits.decoded} octets decoded", directory.where())
         pages.append(page)
     return pages
 
 
-def _read_page(data: bytes, directory: Directory, limits: Limits) -> Page:
+def _read_page(data: bytes, directory: Directory, limits: Limits, allowance: int) -> Page:
     _refuse_colour(directory)
     coding, aligned_eol = _coding(directory)
     width, height = directory.integer(Tag.IMAGE_WIDTH), directory.integer(Tag.IMAGE_LENGTH)
@@ -84,7 +87,7 @@ def _read_page(data: bytes, directory: Directory, limits: Limits) -> Page:
         raise FormatError(f"FillOrder is {fill_order}, not 1 or 2", directory.where(Tag.FILL_ORDER))
     offsets = directory.integers(Tag.STRIP_OFFSETS, _MAX_STRIPS)
     rows_per_strip = _rows_per_strip(directory, height, len(offsets))
-    strips = _strips(data, directory, offsets, _strip_sizes(data, directory, offsets))
+    strips = _strips(data, directory, offsets, _strip_sizes(data, directory, offsets), allowance)
     return Page(
         number=directory.number,
         width=width,
@@ -180,9 +183,14 @@ def _strip_sizes(data: bytes, directory: Directory, offsets: tuple[int, ...]) ->
     return sizes
 
 
-def _strips(data: bytes, directory: Directory, offsets: tuple[int, ...], sizes: tuple[int, ...]) -> list[bytes]:
+def _strips(
+    data: bytes, directory: Directory, offsets: tuple[int, ...], sizes: tuple[int, ...], allowance: int
+) -> list[bytes]:
     """The strips; one that begins in the file and ends beyond it is what is left of it."""
     for offset in offsets:
         if not 8 <= offset < len(data):
             raise FormatError(f"a strip at offset {offset} lies outside the file", directory.where(Tag.STRIP_OFFSETS))
-    return [data[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
+    ends = [min(offset + size, len(data)) for offset, size in zip(offsets, sizes, strict=True)]
+    if sum(ends) - sum(offsets) > allowance:
+        raise FormatError("the strips overlap and exceed what a document may hold", directory.where(Tag.STRIP_OFFSETS))
+    return [data[offset:end] for offset, end in zip(offsets, ends, strict=True)]
