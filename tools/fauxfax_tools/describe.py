@@ -1,4 +1,4 @@
-"""An unknown file, described and not guessed at: size, how random it is where, what can be read in it, what contains it.
+"""An unknown file, described and not guessed at: size, how random it is, what can be read in it, what it is packed in.
 
 Somebody's genuine firmware is not in this project's format. Its owner learns here what can be said for certain; a
 record format (S-record, Intel HEX) is believed only if its checksums are right.

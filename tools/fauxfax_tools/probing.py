@@ -71,4 +71,5 @@ def _last(status: Status) -> str:
         return "none known"
     if not last.reason:
         return f"{last.version} was installed"
-    return f"{last.version or 'an unknown file'} failed in {last.stage or 'an unknown stage'} at {last.offset}: {last.reason}"
+    what = f"{last.version or 'an unknown file'} failed in {last.stage or 'an unknown stage'}"
+    return f"{what} at {last.offset}: {last.reason}"

@@ -22,6 +22,7 @@ from fauxfax_tools.links.base import Deadline, Link, reopen
 from fauxfax_tools.steps import Event, Notice, Phase, Progress
 
 CHUNK = 256 * 1024  # octets between two looks at what the machine says
+REOPEN = 5.0  # seconds to find a machine again that has not restarted
 POLL = 0.25  # seconds between two questions while the machine works
 RESUMES = 3  # how often a broken transfer is taken up again before giving up
 PHASES = {
@@ -111,6 +112,8 @@ class Updater:
             except _SentAgain as broken:
                 self._report(Notice(f"{broken}; taking the transfer up again"))
                 reopen(self._link, self._options.patience)
+        if reason := self._last_reason():
+            raise self._refusal(reason)
         raise LinkLost(f"{self._title}: the transfer broke {RESUMES + 1} times; check the cable and run this again")
 
     def _check_model(self, machine: Machine) -> None:
@@ -166,7 +169,6 @@ class Updater:
             self._report(Progress(Phase.SEND, sent, total))
             news = self._dialect.news()
             if news is not None and _refused(news):
-                talk.send(self._dialect.closing())
                 raise self._refusal(news.reason or self._last_reason())
         talk.send(self._dialect.closing())
 
@@ -206,10 +208,10 @@ class Updater:
         status = self._dialect.status()
         if status.state not in (State.RUNNING, State.RECOVERY):
             return None
-        self._explain(status, watch)
+        self._explain(status, firmware, watch)
         return None
 
-    def _explain(self, status: Status, watch: _Watch) -> None:
+    def _explain(self, status: Status, firmware: dict[str, Installed], watch: _Watch) -> None:
         """The machine is idle and the new firmware does not run: say why, or try again."""
         last = status.last
         ours = last is not None and last.version == self._image.header.version
@@ -217,6 +219,9 @@ class Updater:
             raise _SentAgain("the link was lost before the machine had everything")
         if last is not None and last.reason and (ours or not last.version):
             raise self._refusal(last.reason)
+        wrong = [name for name, (version, _) in self._image.hashes.items() if _version(firmware, name) == version]
+        if ours and wrong:
+            raise self._refusal(f"it reports the new version, but what runs as {wrong[0]} is not the file's content")
         if status.state is State.RECOVERY:
             raise self._refusal("it waits in recovery for a code file")
 
@@ -240,7 +245,9 @@ class Updater:
         )
 
     def _last_reason(self) -> str:
+        """Why the last attempt failed, asked on a fresh stream: the old one may still wait for octets of the file."""
         with contextlib.suppress(OSError):
+            reopen(self._link, REOPEN)
             last: LastAttempt | None = self._dialect.status().last
             return last.reason if last else ""
         return ""
@@ -268,7 +275,7 @@ class Updater:
                 f"{self._link.url}: interrupted; this link cannot read back: look at the machine's panel, then {again}"
             )
         try:
-            reopen(self._link, 5.0)
+            reopen(self._link, REOPEN)
             status = self._dialect.status()
         except (OSError, KeyboardInterrupt):
             return f"{self._title}: interrupted, and it does not answer now; wait for its panel, then {again}"
@@ -303,3 +310,7 @@ class _Watch:
 
 def _refused(status: Status) -> bool:
     return status.state is State.REFUSED or bool(status.reason)
+
+
+def _version(firmware: dict[str, Installed], name: str) -> str:
+    return firmware[name].version if name in firmware else ""

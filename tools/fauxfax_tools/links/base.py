@@ -35,7 +35,10 @@ class Link(Protocol):
         ...
 
     def open(self) -> None:
-        """Reach the machine, once; raises OSError at once if it is not there or is in use."""
+        """Reach the machine, once, with a fresh stream: whatever job was in flight on this link is dropped.
+
+        Raises OSError at once if the machine is not there or is in use.
+        """
         ...
 
     def close(self) -> None:

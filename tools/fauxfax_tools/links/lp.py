@@ -1,11 +1,13 @@
 """lp:DEVICE - a printer character device of the kernel, usblp or lp.
 
 The device is opened for reading and writing; where the kernel offers writing only, the link is one-way. The device id
-comes from `LPIOC_GET_DEVICE_ID` (Linux, drivers/usb/class/usblp.c: `_IOC(_IOC_READ, 'P', 1, length)`).
+comes from `LPIOC_GET_DEVICE_ID`, a fresh stream from `LPIOC_SOFT_RESET` (Linux, drivers/usb/class/usblp.c:
+`_IOC(_IOC_READ, 'P', 1, length)` and `_IOC(_IOC_NONE, 'P', 7, 0)`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -17,6 +19,7 @@ from fauxfax_tools.links.base import strip_length
 ID_LENGTH = 1024  # octets offered for the device id
 IOC_READ = 2
 LPIOC_GET_DEVICE_ID = IOC_READ << 30 | ID_LENGTH << 16 | ord("P") << 8 | 1
+LPIOC_SOFT_RESET = ord("P") << 8 | 7
 GONE = {errno.ENODEV, errno.EIO, errno.ENXIO, errno.EPIPE, errno.ESHUTDOWN}
 
 
@@ -48,10 +51,17 @@ class LpLink:
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
             self.bidirectional = True
+            self._soft_reset()
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EINVAL):
                 raise LinkLost(f"{self.url}: {_why(error)}") from error
             self._open_one_way()
+
+    def _soft_reset(self) -> None:
+        import fcntl
+
+        with contextlib.suppress(OSError):  # the `lp` driver has none
+            fcntl.ioctl(self._descriptor(), LPIOC_SOFT_RESET)
 
     def _open_one_way(self) -> None:
         try:

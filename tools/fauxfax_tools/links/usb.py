@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PANASONIC = 0x04DA
 PRINTER_CLASS = 7
-GET_DEVICE_ID = 0
-CLASS_INTERFACE_IN = 0xA1
+GET_DEVICE_ID, SOFT_RESET = 0, 2
+CLASS_INTERFACE_IN, CLASS_INTERFACE_OUT = 0xA1, 0x21
 ID_LENGTH = 1024
 WRITE_CHUNK = 256 * 1024  # octets in one bulk transfer
 READ_CHUNK = 4096
@@ -83,6 +83,8 @@ class UsbLink:
         except usb.core.USBError as error:
             raise LinkLost(f"{self.url}: {error.strerror or error}; is it in use, or do you lack the right?") from error
         self._take(device, interface)
+        with contextlib.suppress(usb.core.USBError):
+            device.ctrl_transfer(CLASS_INTERFACE_OUT, SOFT_RESET, 0, number)
 
     def _find(self) -> tuple[usb.core.Device, usb.core.Interface]:
         import usb.core

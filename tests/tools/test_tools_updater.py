@@ -1,0 +1,189 @@
+"""The update procedure against machines that do right and wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scripted_machine import ScriptedMachine
+
+from fauxfax_tools import updater as updater_module
+from fauxfax_tools.codefiles import load
+from fauxfax_tools.dialects.base import Machine
+from fauxfax_tools.dialects.reference import ReferenceDialect
+from fauxfax_tools.errors import Busy, Interrupted, LinkLost, Refused
+from fauxfax_tools.links import find_link
+from fauxfax_tools.steps import Bar, Event, Notice, Phase, Progress
+from fauxfax_tools.updater import Options, Outcome, Result, Updater
+
+StartMachine = Callable[..., ScriptedMachine]
+WriteFile = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updater_module, "POLL", 0.005)
+    monkeypatch.setattr(updater_module, "CHUNK", 16 * 1024)
+
+
+def run(
+    link_url: str,
+    path: Path,
+    report: Callable[[Event], None] = lambda _: None,
+    *,
+    confirm: Callable[[Machine], bool] = lambda _: True,
+    force: bool = False,
+    patience: float = 2.0,
+) -> Result:
+    link = find_link(link_url)
+    options = Options(confirm, force=force, patience=patience)
+    return Updater(link, ReferenceDialect(link), load(path), options).run(report)
+
+
+def test_an_update_succeeds_when_the_new_version_and_its_content_run(
+    machine: StartMachine, code_file: WriteFile
+) -> None:
+    target, path = machine(), code_file()
+    result = run(target.link, path)
+    assert result.outcome is Outcome.UPDATED
+    assert result.firmware["SC"].version == "V10200"
+    assert result.firmware["SC"].sha256 == load(path).header.parts[0].sha256.hex()
+
+
+def test_the_phases_come_in_order_and_the_bar_never_goes_backwards(machine: StartMachine, code_file: WriteFile) -> None:
+    events: list[Event] = []
+    run(machine().link, code_file(), events.append)
+    bar, percents, phases = Bar(), [], []
+    for event in events:
+        if isinstance(event, Progress):
+            percents.append(bar.advance(event))
+            phases.append(event.phase)
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    assert list(dict.fromkeys(phases)) == list(Phase)
+
+
+def test_a_machine_that_claims_the_version_without_the_content_is_no_success(
+    machine: StartMachine, code_file: WriteFile
+) -> None:
+    with pytest.raises(Refused, match="is not the file's content"):
+        run(machine(lie=True).link, code_file())
+
+
+def test_a_file_for_another_model_is_refused_before_anything_is_sent(
+    machine: StartMachine, code_file: WriteFile
+) -> None:
+    target = machine(model="UF-7100")
+    with pytest.raises(Refused, match=r"is for UF-8000, but the machine is UF-7100.*nothing was sent"):
+        run(target.link, code_file())
+    assert target.offers == []
+
+
+def test_nothing_is_sent_without_consent(machine: StartMachine, code_file: WriteFile) -> None:
+    target, asked = machine(), []
+
+    def confirm(who: Machine) -> bool:
+        asked.append(who.title)
+        return False
+
+    with pytest.raises(Refused, match="not confirmed"):
+        run(target.link, code_file(), confirm=confirm)
+    assert asked == ["UF-8000 (EMU0001, SC V10100)"]
+    assert target.offers == []
+
+
+@pytest.mark.parametrize("reason", ["this would be a downgrade, the machine has V10300", "SC is damaged"])
+def test_a_refusal_carries_the_machines_own_reason(machine: StartMachine, code_file: WriteFile, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        run(machine(refuse=reason).link, code_file())
+
+
+def test_a_refusal_in_the_middle_stops_the_sending(machine: StartMachine, code_file: WriteFile) -> None:
+    target = machine(refuse="block 2 of SC is damaged", refuse_at=70_000)
+    path = code_file(size=20_000_000)
+    with pytest.raises(Refused, match="block 2 of SC is damaged"):
+        run(target.link, path)
+    assert target.received < 20_000_000
+
+
+def test_a_busy_machine_is_told_apart_from_one_that_refuses(machine: StartMachine, code_file: WriteFile) -> None:
+    with pytest.raises(Busy, match="busy: it prints"):
+        run(machine(refuse="busy: it prints").link, code_file())
+
+
+def test_another_writer_is_busy(machine: StartMachine, code_file: WriteFile) -> None:
+    target = machine(busy="RECEIVING")
+    target.received = 5
+    with pytest.raises(Busy, match="another tool"):
+        run(target.link, code_file())
+
+
+@pytest.mark.parametrize("drops", [[100_000], [50_000, 150_000], [1, 2, 3]], ids=["once", "twice", "three times"])
+def test_a_broken_transfer_is_taken_up_where_it_broke(
+    machine: StartMachine, code_file: WriteFile, drops: list[int]
+) -> None:
+    target, events = machine(drop_at=list(drops)), list[Event]()
+    assert run(target.link, code_file(), events.append).outcome is Outcome.UPDATED
+    assert [offer.offset > 0 for offer in target.offers] == [False] + [True] * len(drops)
+    assert any(isinstance(event, Notice) and "going on from there" in event.text for event in events)
+
+
+def test_a_transfer_that_breaks_again_and_again_is_given_up(machine: StartMachine, code_file: WriteFile) -> None:
+    with pytest.raises(Refused, match="the stream ended"):
+        run(machine(drop_at=[1, 2, 3, 4, 5, 6]).link, code_file())
+
+
+def test_what_the_machine_kept_of_another_file_is_not_resumed(machine: StartMachine, code_file: WriteFile) -> None:
+    target = machine()
+    target.stored += b"of another file"
+    assert run(target.link, code_file()).outcome is Outcome.UPDATED
+    assert [offer.offset for offer in target.offers] == [0]
+
+
+def test_the_same_content_is_not_sent_again(machine: StartMachine, code_file: WriteFile) -> None:
+    target, path = machine(), code_file()
+    run(target.link, path)
+    assert run(target.link, path).outcome is Outcome.ALREADY
+    assert len(target.offers) == 1
+
+
+def test_force_reaches_the_machine(machine: StartMachine, code_file: WriteFile) -> None:
+    target = machine()
+    run(target.link, code_file(), force=True)
+    assert target.offers[0].force
+
+
+def test_a_machine_that_stays_in_a_state_is_named_with_it(machine: StartMachine, code_file: WriteFile) -> None:
+    with pytest.raises(LinkLost, match=r"still REWRITING after 0\.3 s"):
+        run(machine(stuck="REWRITING").link, code_file(), patience=0.3)
+
+
+def test_a_machine_that_does_not_close_its_port_while_it_restarts_is_followed(
+    machine: StartMachine, code_file: WriteFile
+) -> None:
+    assert run(machine(away=False).link, code_file()).outcome is Outcome.UPDATED
+
+
+def test_nobody_there_is_said_with_host_and_port(code_file: WriteFile) -> None:
+    with pytest.raises(LinkLost, match=r"tcp://127\.0\.0\.1:1: no machine answers"):
+        run("tcp://127.0.0.1:1", code_file())
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [
+        (Phase.SEND, "octets of the update are kept; run the same command again"),
+        (Phase.REWRITE, "goes on by itself: leave it on"),
+    ],
+    ids=["sending", "rewriting"],
+)
+def test_an_interruption_names_the_state_and_the_way_on(
+    machine: StartMachine, code_file: WriteFile, phase: Phase, words: str
+) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Progress) and event.phase is phase and event.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match=words):
+        run(machine().link, code_file(), interrupt)
