@@ -6,6 +6,7 @@ picture is what should be seen. The same pages give the same octets. Source: ISO
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,12 +73,12 @@ def _picture(page: Page) -> Picture:
 def _page_objects(picture: Picture, number: int) -> list[bytes]:
     """The page, its content stream and its image: objects `number` to `number + 2`."""
     page = picture.page
-    width = page.width / page.x_dpi * POINTS_PER_INCH
-    height = max(1, picture.height) / page.y_dpi * POINTS_PER_INCH
-    content = f"q {width:.4f} 0 0 {height:.4f} 0 0 cm /I Do Q".encode()
+    width = _points(page.width, page.x_dpi)
+    height = _points(max(1, picture.height), page.y_dpi)
+    content = f"q {width} 0 0 {height} 0 0 cm /I Do Q".encode()
     return [
         (
-            f"<</Type/Page/Parent {_PAGE_TREE} 0 R/MediaBox[0 0 {width:.4f} {height:.4f}]"
+            f"<</Type/Page/Parent {_PAGE_TREE} 0 R/MediaBox[0 0 {width} {height}]"
             f"/Contents {number + 1} 0 R/Resources<</XObject<</I {number + 2} 0 R>>>>>>"
         ).encode(),
         _stream("", content),
@@ -87,6 +88,11 @@ def _page_objects(picture: Picture, number: int) -> list[bytes]:
             picture.strip,
         ),
     ]
+
+
+def _points(elements: int, dpi: float) -> str:
+    """A length in points, rounded down: rounded up it would make a renderer at that resolution begin one pixel more."""
+    return f"{math.floor(elements / dpi * POINTS_PER_INCH * 10_000) / 10_000:.4f}"
 
 
 def _stream(entries: str, data: bytes) -> bytes:
