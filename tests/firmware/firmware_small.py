@@ -20,16 +20,19 @@ GEOMETRIES = (UNIFORM, "64x4k/1/ff", "64x4k/2/00", "64x4k/32/ff", "64x64k/32/ff"
 SETTINGS = b"parameters, addresses, journal: not the loader's to touch\n"
 
 
-def source(component: Component = Component.SC, version: str = "V10200", size: int = 0, seed: int = 0) -> Source:
-    """A part with a payload of `size` octets (default: a few sectors); SC has a profile in it."""
+def source(
+    component: Component = Component.SC, version: str = "V10200", size: int = 0, seed: int = 0, sector: int = 4096
+) -> Source:
+    """A part with a payload of `size` octets, by default a few sectors; SC has a profile in it."""
     head = b""
     if component is Component.SC:
         head = Profile(
             version=version, model=MODEL.name, smtp=SmtpQuirks(banner=f"{MODEL.name} {version}")
         ).to_payload()
     filler = hashlib.shake_256(f"{component} {version} {seed}".encode())
-    size = size or {Component.SC: 14_000, Component.PNL: 5_000}[component]
-    return Source(component=component, version=version, payload=head + filler.digest(size - len(head)), block_size=4096)
+    size = size or {Component.SC: 14_000, Component.PNL: 5_000}[component] * sector // 4096
+    payload = head + filler.digest(size - len(head))
+    return Source(component=component, version=version, payload=payload, block_size=sector)
 
 
 def image(*sources: Source, models: tuple[str, ...] = (MODEL.name,), destination: str = "AA") -> bytes:
@@ -55,17 +58,21 @@ class SmallMachine:
         unprotected: bool = False,
     ) -> None:
         shape = Geometry.parse(geometry)
-        capacity = 5 * shape.sizes[-1] if shape.sizes[-1] < 16384 else shape.sizes[-1]
-        capacities = {Component.SC: max(capacity, 20_000), Component.PNL: 8_000}
+        sector = shape.sizes[-1]
+        capacities = {Component.SC: 5 * sector, Component.PNL: 2 * sector}
         self.layout = Layout(shape, LayoutKind(kind), capacities, staging)
         self.flash = Flash(MemoryStorage(shape))
-        factory.fill(self.flash, self.layout, (source(version="V10100"), source(Component.PNL, "V10100")))
+        factory.fill(self.flash, self.layout, self._old(sector))
         self.flash.program(self.layout.settings.address, shape.pad(SETTINGS))
         self.flash.operations = 0
         self.flash.protected = 0 if unprotected else self.layout.loader.size
         self.card = card
         self.states: list[State] = []
         self.boot()
+
+    @staticmethod
+    def _old(sector: int) -> list[Source]:
+        return [source(component, "V10100", sector=sector) for component in (Component.SC, Component.PNL)]
 
     def boot(self) -> Boot:
         """Power off, power on."""

@@ -36,6 +36,8 @@ class Loader:
     `card` is the flash of a memory card, if one is plugged in. `publish` takes each event.
     """
 
+    update_type = Update
+
     def __init__(
         self,
         flash: Flash,
@@ -207,7 +209,7 @@ class Loader:
         """What a power-off takes away."""
         self.state = State.RECOVERY
         self._activity: Activity | None = None
-        self._update = Update(self.flash, self.model, self.layout, self.card, self._progressed)
+        self._update = self.update_type(self.flash, self.model, self.layout, self.card, self._progressed)
 
     def _progressed(self, done: int, total: int) -> None:
         if self._publish is not None:
@@ -217,8 +219,7 @@ class Loader:
         """Be in `state` and begin its work."""
         self.state = state
         self._update.done = self._update.total = 0
-        work = _WORK.get(state)
-        self._activity = work(self._update) if work else None
+        self._activity = self._update.work(state)
         if self._publish is not None:
             image = self._update.image
             reason = self._update.refusal.reason if state in (State.REFUSED, State.RECOVERY) else ""
@@ -244,13 +245,3 @@ class Loader:
             self._update.attempt = self._update.attempt_now(self.state, refused.reason, refused.offset)
         self._update.intact = survey.intact(self.flash, self.layout, self._update.records.latest)
 
-
-_WORK: dict[State, Callable[[Update], Activity]] = {
-    State.RECEIVING: Update.receiving,
-    State.CHECKING: Update.checking,
-    State.STAGED: Update.staged,
-    State.REWRITING: Update.rewriting,
-    State.VERIFYING: Update.verifying,
-    State.COMMITTED: Update.committed,
-    State.REFUSED: Update.refused,
-}

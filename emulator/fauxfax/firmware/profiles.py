@@ -7,6 +7,7 @@ from here, so two versions of SC differ in what a sender and an operator see. In
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 from typing import Literal
@@ -80,11 +81,16 @@ class Profile:
         length = _HEAD.unpack_from(payload)[1]
         if length > LIMIT or _HEAD.size + length > len(payload):
             raise FormatError(f"the profile claims {length} octets", "payload, offset 8")
-        try:
-            data = json.loads(payload[_HEAD.size : _HEAD.size + length])
-        except (ValueError, RecursionError):
-            raise FormatError("the profile is no JSON", f"payload, offset {_HEAD.size}") from None
-        return structure(data)
+        return _read(payload[_HEAD.size : _HEAD.size + length])
+
+
+@functools.lru_cache(maxsize=8)
+def _read(text: bytes) -> Profile:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise FormatError("the profile is no JSON", f"payload, offset {_HEAD.size}") from None
+    return structure(data)
 
 
 def structure(data: object) -> Profile:

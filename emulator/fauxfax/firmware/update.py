@@ -83,6 +83,20 @@ class Update:
         self.size, self.received, self.ended, self.tries = size, offset, "", 0
         self.buffer.clear()
 
+    def work(self, state: State) -> Activity | None:
+        """The work of a state, about to begin; None if there is none to do."""
+        works: dict[State, Callable[[], Activity]] = {
+            State.RECEIVING: self.receiving,
+            State.CHECKING: self.checking,
+            State.STAGED: self.staged,
+            State.REWRITING: self.rewriting,
+            State.VERIFYING: self.verifying,
+            State.COMMITTED: self.committed,
+            State.REFUSED: self.refused,
+        }
+        begin = works.get(state)
+        return begin() if begin else None
+
     # The work of each state: generators of machine seconds, None where more octets are needed ------------------------
 
     def receiving(self) -> Activity:

@@ -1,0 +1,151 @@
+"""Power is lost at every flash operation, and everything that must hold holds; and the sweep is not blind."""
+
+from __future__ import annotations
+
+import random
+
+import firmware_mutants as mutants
+import pytest
+from firmware_small import GEOMETRIES, MODEL, UNIFORM, SmallMachine, image, source
+from firmware_sweep import OLD, Result, Sweep, every_cut, main_cuts
+
+from fauxfax.firmware.codefile import Component
+from fauxfax.firmware.flash import CellDefect, Cut, Kind, Operation
+from fauxfax.firmware.loader import Loader, State
+
+LAYOUTS = ("staged", "dual")
+
+
+def assert_held(result: Result, at_least: int) -> None:
+    assert result.violations == []
+    assert result.cuts >= at_least
+
+
+# The loader ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", ["sc", "set"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_cut_of_every_operation_is_survived(layout: str, content: str) -> None:
+    assert_held(Sweep(UNIFORM, layout, content).run(every_cut), 150)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES[1:])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_main_cuts_are_survived_on_every_geometry(layout: str, geometry: str) -> None:
+    assert_held(Sweep(geometry, layout).run(main_cuts), 40)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_two_cuts_are_survived(layout: str) -> None:
+    assert_held(Sweep(UNIFORM, layout).run(main_cuts, main_cuts, depth=2), 1000)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sample_of_three_cuts_is_survived(layout: str, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def some(operation: Operation) -> list[Cut]:
+        return [cut for cut in every_cut(operation) if chance.random() < 0.04]
+
+    assert_held(Sweep(UNIFORM, layout, "set", seed=seed).run(some, some, depth=3), 20)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_cut_after_the_last_operation_does_not_happen(layout: str) -> None:
+    sweep = Sweep(UNIFORM, layout)
+    last = sweep.run(lambda _: ()).operations
+    beyond = sweep.run(lambda operation: [Cut()] if operation.number > last else [])
+    at_last = sweep.run(lambda operation: [Cut()] if operation.number == last else [])
+    assert (beyond.cuts, at_last.cuts) == (0, 1)
+
+
+# The sweep itself ----------------------------------------------------------------------------------------------
+
+CAUGHT = {
+    "commit before verify": (mutants.CommitBeforeVerify, "staged", {"I1", "I2"}),
+    "success before store": (mutants.SuccessBeforeStore, "staged", {"I4"}),
+    "loader erased": (mutants.LoaderErased, "staged", {"I1"}),
+    "version written first": (mutants.VersionWrittenFirst, "staged", {"I2"}),
+    "both commit records written": (mutants.BothCommitRecordsWritten, "dual", {"I1"}),
+    "settings erased": (mutants.SettingsErased, "dual", {"I8"}),
+    "rewrites while receiving": (mutants.RewritesWhileReceiving, "staged", {"I1"}),
+    "a record without checksum": (mutants.RecordWithoutChecksum, "dual", {"I1"}),
+    "forgets to go on": (mutants.ForgetsToGoOn, "staged", {"I1"}),
+}
+
+
+@pytest.mark.parametrize(("mutant", "layout", "invariants"), CAUGHT.values(), ids=CAUGHT)
+def test_the_sweep_catches_an_updater_that_is_wrong(mutant: type[Loader], layout: str, invariants: set[str]) -> None:
+    sweep = Sweep(UNIFORM, layout, "set", mutant, unprotected=True)
+    violations = sweep.run(every_cut).violations
+    assert invariants & {violation.invariant for violation in violations}
+    first = violations[0]
+    assert first in sweep.replay(first.replay)
+
+
+def test_an_updater_that_writes_the_protected_loader_is_stopped_by_the_flash() -> None:
+    violations = Sweep(UNIFORM, "staged", "sc", mutants.LoaderErased).run(main_cuts).violations
+    assert {violation.invariant for violation in violations} == {"I7"}
+
+
+def silent_cell(loader_type: type[Loader]) -> str:
+    """What runs after an update over a cell that takes nothing and says nothing."""
+    machine = SmallMachine("staged")
+    slot = machine.layout.slots[Component.SC][0]
+    machine.flash.defects.append(CellDefect(Kind.PROGRAM, slot.address, slot.address + 4096, silent=True, times=1))
+    machine.loader = loader_type(machine.flash, MODEL, machine.layout)
+    machine.loader.boot()
+    machine.send(image())
+    announced = machine.loader.state is State.RESTARTING
+    boot = machine.boot()
+    return f"announced={announced} runs={boot.versions.get('SC')}"
+
+
+def test_an_updater_that_does_not_read_back_announces_a_success_that_is_none() -> None:
+    assert silent_cell(mutants.NoReadBack) == "announced=True runs=None"
+    assert silent_cell(Loader) == "announced=True runs=V10200"
+
+
+def resumed_with_another_file(loader_type: type[Loader]) -> str:
+    """The answer when the rest of another file of the same size is offered with that file's own hash."""
+    machine = SmallMachine("dual")
+    machine.loader = loader_type(machine.flash, MODEL, machine.layout)
+    machine.loader.boot()
+    container = image()
+    machine.loader.begin(len(container))
+    for _ in machine.feeding(container[:9000]):
+        pass
+    machine.run()
+    machine.loader.end("the link was lost")
+    machine.run()
+    offset = machine.loader.status().next_offset
+    assert offset > 4000
+    return machine.send(image(source(seed=9)), offset, "0" * 64)
+
+
+def test_an_updater_that_resumes_without_the_hash_takes_half_of_another_file() -> None:
+    assert "damaged" in resumed_with_another_file(mutants.ResumeWithoutHash)
+    assert resumed_with_another_file(Loader) == "the stored octets are of another file; start at 0"
+
+
+def staging_decays(loader_type: type[Loader]) -> str:
+    """What runs when a staged cell loses its charge between being stored and being used."""
+    machine = SmallMachine("staged")
+    machine.loader = loader_type(machine.flash, MODEL, machine.layout)
+    machine.loader.boot()
+    container = image()
+    machine.loader.begin(len(container))
+    for _ in machine.feeding(container):
+        pass
+    while machine.loader.state is State.RECEIVING and machine.loader.status().next_offset < len(container):
+        machine.loader.step()
+    machine.flash.storage.write(machine.layout.staging.address + 100, b"\0\0\0\0")
+    machine.run()
+    return str(machine.boot().versions.get("SC"))
+
+
+def test_an_updater_that_reuses_staging_unverified_gives_up_what_ran_for_nothing() -> None:
+    assert staging_decays(mutants.StagingReusedUnverified) == "None"
+    assert staging_decays(Loader) == OLD
