@@ -140,7 +140,7 @@ class Directory:
 
     def _mailbox(self, name: str) -> str | None:
         """A mailbox by its name. The bare domain and the postmaster reach the first one."""
-        if name in ("", "postmaster"):
+        if name in ("", "postmaster", self.domain.lower()):
             return next(iter(self.mailboxes))
         return next((mailbox for mailbox in self.mailboxes if mailbox.lower() == name), None)
 
