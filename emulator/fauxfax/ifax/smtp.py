@@ -129,7 +129,7 @@ class Receiver:
         if self.closing:
             return
         if self._close_after is not None:
-            data = self._count_down(data)
+            data = self._count_down(self._close_after, data)
         if self._position < len(self._input):
             self._input = self._input[self._position :] + data
         else:
@@ -139,8 +139,6 @@ class Receiver:
             self._keep(len(data))
         else:
             self._run()
-        if self._close_after is not None and self._close_after <= 0:
-            self._drop()
 
     def next_event(self) -> Event | None:
         """The oldest event not taken yet."""
@@ -200,6 +198,8 @@ class Receiver:
             elif not self._read_line():
                 break
             answered = True
+        if self._close_after is not None and self._close_after <= 0 and not self.closing:
+            self._drop()
 
     def _read_line(self) -> bool:
         """Carry out one command line, if it is complete."""
@@ -260,12 +260,10 @@ class Receiver:
         if len(self._input) > self._limits.pending:
             self.refuse("too much input")
 
-    def _count_down(self, data: bytes | memoryview) -> bytes | memoryview:
+    def _count_down(self, allowed: int, data: bytes | memoryview) -> bytes:
         """The octets a `close-after` fault lets through."""
-        assert self._close_after is not None
-        through = data[: self._close_after]
-        self._close_after -= len(data)
-        return through
+        self._close_after = allowed - len(data)
+        return bytes(data[:allowed])
 
     # Memory that is taken while a message is read ------------------------------------------------------------------
 
@@ -300,7 +298,8 @@ class Receiver:
             self._held = answer
             self._events.append(Delay(float(rule.argument)))
         elif rule.action == "close-after":
-            self._close_after = int(rule.argument)
+            self._input = self._count_down(int(rule.argument), self._input[self._position :])
+            self._position = 0
             return True
         elif rule.action != "stall":
             return True
