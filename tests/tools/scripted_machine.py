@@ -1,7 +1,7 @@
 """A machine made of a script: a real socket server that speaks the replies an update tool must understand.
 
-It installs what it is told to install and misbehaves as it is told to misbehave; it shares nothing with the emulator but
-the codec of the job stream.
+It installs what it is told to install and misbehaves as it is told to misbehave; of the emulator it uses the codec of
+the job stream and nothing else.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from fauxfax.hostport.jobstream import (
     UpgradeEnded,
     UpgradeOffered,
 )
-
-DEVICE_ID = "MFG:Panasonic;CMD:PJL,TIFF;MDL:{model};CLS:PRINTER;SN:{serial};"
 
 
 @dataclass
@@ -159,10 +157,7 @@ class ScriptedMachine:
         self.stored.clear()
 
     def _answer(self, stream: JobStream, category: str) -> bool:
-        lines = {
-            "ID": [DEVICE_ID.format(model=self.script.model, serial=self.script.serial)],
-            "CONFIG": [f"SERIAL={self.script.serial}"],
-        }
+        who = [f'"{self.script.model}"', f"SERIAL={self.script.serial}"]
         if category == "UPGRADE":
             state = self._next_state()
             if state == "RESTARTING" and self.script.away:
@@ -171,7 +166,7 @@ class ScriptedMachine:
         elif category == "FIRMWARE":
             stream.reply_info(category, self._firmware_lines())
         else:
-            stream.reply_info(category, lines.get(category, []))
+            stream.reply_info(category, who if category == "ID" else [])
         return True
 
     def _next_state(self) -> str:

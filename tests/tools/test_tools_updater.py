@@ -84,12 +84,12 @@ def test_nothing_is_sent_without_consent(machine: StartMachine, code_file: Write
     target, asked = machine(), []
 
     def confirm(who: Machine) -> bool:
-        asked.append(who.title)
+        asked.append(who.described)
         return False
 
     with pytest.raises(Refused, match="not confirmed"):
         run(target.link, code_file(), confirm=confirm)
-    assert asked == ["UF-8000 (EMU0001, SC V10100)"]
+    assert asked == ["UF-8000 EMU0001, which runs SC V10100"]
     assert target.offers == []
 
 
@@ -113,10 +113,8 @@ def test_a_busy_machine_is_told_apart_from_one_that_refuses(machine: StartMachin
 
 
 def test_another_writer_is_busy(machine: StartMachine, code_file: WriteFile) -> None:
-    target = machine(busy="RECEIVING")
-    target.received = 5
-    with pytest.raises(Busy, match="another tool"):
-        run(target.link, code_file())
+    with pytest.raises(Busy, match="busy with another update, RECEIVING"):
+        run(machine(busy="RECEIVING").link, code_file(), patience=0.2)
 
 
 @pytest.mark.parametrize("drops", [[100_000], [50_000, 150_000], [1, 2, 3]], ids=["once", "twice", "three times"])

@@ -90,6 +90,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         return str(error), Exit.USAGE
     if isinstance(error, FauxfaxError):
         return str(error), Exit.REFUSED
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
+        return f"{error.filename}: {error.strerror}", Exit.USAGE
     if isinstance(error, OSError):
         return f"{error.filename or 'the system'}: {error.strerror or error}", Exit.REFUSED
     return f"a fault of this program: {error!r} (FAUXFAX_DEBUG=1 shows where)", Exit.REFUSED

@@ -40,7 +40,7 @@ class Consent:
     def given(self, machine: Machine, title: str, where: str) -> bool:
         """Whether `title` may be installed on this machine. Raises Refused if that takes a flag that is not there."""
         name = (
-            machine.title
+            machine.described
             if machine.model or machine.serial
             else f"the machine at {where}, which does not say who it is"
         )

@@ -22,6 +22,7 @@ from fauxfax_tools.links.base import Deadline, Link, reopen
 from fauxfax_tools.steps import Event, Notice, Phase, Progress
 
 CHUNK = 256 * 1024  # octets between two looks at what the machine says
+OTHER_TOOL = 10.0  # seconds that a machine may receive from somebody else before it is called busy
 REOPEN = 5.0  # seconds to find a machine again that has not restarted
 POLL = 0.25  # seconds between two questions while the machine works
 RESUMES = 3  # how often a broken transfer is taken up again before giving up
@@ -143,13 +144,16 @@ class Updater:
             raise _SentAgain(str(error)) from error
 
     def _idle(self) -> Status:
-        """The status of a machine that is free to take an update. Raises Busy if it stays occupied."""
-        deadline = Deadline(self._options.patience)
+        """The status of a machine that is free to take an update. Raises Busy if it stays occupied.
+
+        A machine may still be taking in what an interrupted tool had sent: that is waited for, another tool is not.
+        """
+        patience = {State.RECEIVING: min(OTHER_TOOL, self._options.patience)}
+        start = time.monotonic()
         while (status := self._dialect.status()).state in (*WORKING, State.RESTARTING):
-            if status.state is State.RECEIVING and status.received:
-                raise Busy(f"{self._title}: another tool updates it now ({status.received} octets received)")
-            if deadline.passed:
-                raise Busy(f"{self._title}: it is still {status.state.value} after {self._options.patience:g} s")
+            waited = time.monotonic() - start
+            if waited > patience.get(status.state, self._options.patience):
+                raise Busy(f"{self._title}: busy with another update, {status.state.value} since {waited:.0f} s")
             time.sleep(POLL)
         return status
 
@@ -162,14 +166,16 @@ class Updater:
     def _send_job(self, job: Job) -> None:
         talk, total = self._dialect.conversation, len(job.container)
         talk.send(self._dialect.opening(job))
-        rest, sent = memoryview(job.container)[job.offset :], job.offset
+        rest, sent, stored = memoryview(job.container)[job.offset :], job.offset, None
         while rest:
             taken = talk.send_some(rest[:CHUNK])
             rest, sent = rest[taken:], sent + taken
-            self._report(Progress(Phase.SEND, sent, total))
             news = self._dialect.news()
-            if news is not None and _refused(news):
+            if news is not None and news.refused:
                 raise self._refusal(news.reason or self._last_reason())
+            if news is not None and news.state is State.RECEIVING:
+                stored = news.done  # what the machine has says more than what is on its way
+            self._report(Progress(Phase.SEND, sent if stored is None else stored, total))
         talk.send(self._dialect.closing())
 
     # Following the machine ---------------------------------------------------------------------------------------
@@ -200,7 +206,7 @@ class Updater:
             self._report(Progress(PHASES[status.state], status.done, status.total))
             watch.worked |= status.state is not State.RECEIVING
             return None
-        if _refused(status):
+        if status.refused:
             raise self._refusal(status.reason or self._last_reason())
         firmware = self._dialect.firmware()
         if self._runs(firmware):
@@ -306,10 +312,6 @@ class _Watch:
         if not self.unchanged:
             self._seen, self.deadline = seen, Deadline(self._patience)
         return self.deadline.passed
-
-
-def _refused(status: Status) -> bool:
-    return status.state is State.REFUSED or bool(status.reason)
 
 
 def _version(firmware: dict[str, Installed], name: str) -> str:

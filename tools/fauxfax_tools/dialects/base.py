@@ -49,6 +49,11 @@ class Status:
     reason: str = ""
     last: LastAttempt | None = None
 
+    @property
+    def refused(self) -> bool:
+        """Whether the machine has just said no."""
+        return self.state is State.REFUSED or bool(self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -66,10 +71,14 @@ class Machine:
 
     @property
     def title(self) -> str:
-        """What a question calls it: `UF-8000 (EMU…, SC V10100)`."""
+        """What messages call it: `UF-8000 EMUFAX1`."""
+        return f"{self.model or 'unknown model'} {self.serial or 'without a serial number'}"
+
+    @property
+    def described(self) -> str:
+        """What a question calls it: `UF-8000 EMUFAX1, which runs SC V10100`."""
         system = self.firmware.get("SC")
-        facts = [self.serial or "no serial number", f"SC {system.version}" if system else ""]
-        return f"{self.model or 'an unknown model'} ({', '.join(fact for fact in facts if fact)})"
+        return f"{self.title}, which runs SC {system.version}" if system else self.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,7 @@ class Dialect(Protocol):
         ...
 
     def news(self) -> Status | None:
-        """The latest progress that the machine told unasked since the last call."""
+        """The latest progress that the machine told unasked since the last call; a refusal is never passed over."""
         ...
 
     def opening(self, job: Job) -> bytes:

@@ -33,9 +33,9 @@ class ReferenceDialect:
     def identify(self) -> Machine:
         """Device id if the link has one, then INFO ID and INFO FIRMWARE."""
         self._conversation.forget()
-        facts = (self._link.identify() or "", "\n".join(self._info("ID")), "\n".join(self._info("CONFIG")))
-        text = "\n".join(facts)
-        return Machine(find_model(text), facts[0] or facts[1].strip('"'), find_serial(text), self.firmware())
+        device_id = self._link.identify() or ""
+        text = "\n".join((device_id, *self._info("ID")))
+        return Machine(find_model(text), device_id, find_serial(text), self.firmware())
 
     def firmware(self) -> dict[str, Installed]:
         """INFO FIRMWARE."""
@@ -77,7 +77,7 @@ class ReferenceDialect:
 
     def _hear(self, reply: str) -> None:
         lines = reply.splitlines()
-        if lines and lines[0].strip() == NEWS:
+        if lines and lines[0].strip() == NEWS and not (self._news and self._news.refused):
             self._news = _status(_fields(lines[1:]))
 
 

@@ -11,7 +11,7 @@ from fauxfax_tools.links.address import split_address
 
 DEFAULT_PORT = 9100
 CONNECT_TIMEOUT = 10.0  # seconds
-SEND_BUFFER = 1 << 20  # octets
+SEND_BUFFER = 256 * 1024  # octets: enough for full speed, little enough to be gone soon after an interruption
 
 
 def open_url(rest: str) -> TcpLink:

@@ -1,0 +1,125 @@
+"""The tools against the machine itself, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fauxfax.firmware import recipe
+from fauxfax.testing import MachineProcess
+from fauxfax_tools.cli import run
+from fauxfax_tools.errors import Exit
+
+Build = Callable[[str, str], Path]
+
+
+@pytest.fixture(scope="module")
+def uf8000(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MachineProcess]:
+    machine = MachineProcess(tmp_path_factory.mktemp("uf8000") / "state").start()
+    yield machine
+    machine.stop()
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Build a code file by its recipe's name and version, each once."""
+    place = tmp_path_factory.mktemp("codefiles")
+
+    def built(name: str, version: str, model: str = "UF-8000") -> Path:
+        file_name, data = recipe.build(recipe.load(recipe.folder() / f"{name}.toml"), model, version)
+        path = place / file_name
+        path.write_bytes(data)
+        return path
+
+    return built
+
+
+def link(machine: MachineProcess) -> str:
+    return f"tcp://127.0.0.1:{machine.ports['raw']}"
+
+
+def test_an_update_and_the_way_back(uf8000: MachineProcess, build: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    new, old = build("sc", "V10200"), build("sc", "V10100")
+    assert run(["local-update", "--port", link(uf8000), str(new)]) == Exit.DONE
+    assert uf8000.status()["firmware"]["SC"] == "V10200"
+    assert run(["local-update", "--port", link(uf8000), str(old)]) == Exit.REFUSED
+    assert "this would be a downgrade, the machine has V10200" in capsys.readouterr().out
+    assert run(["local-update", "--port", link(uf8000), "--force-downgrade", str(old)]) == Exit.DONE
+    assert uf8000.status()["firmware"]["SC"] == "V10100"
+
+
+def test_probe_says_who_answers_and_how_the_last_update_ended(
+    uf8000: MachineProcess, build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["local-update", "--port", link(uf8000), str(build("pnl", "V10200"))])
+    capsys.readouterr()
+    assert run(["probe", "--port", link(uf8000), "--json"]) == Exit.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["model"], found["emulated"], found["update"]["state"]) == ("UF-8000", True, "RUNNING")
+    assert found["firmware"] == uf8000.status()["firmware"]
+    assert found["update"]["last"] == uf8000.status()["update"]["last"]
+
+
+def test_a_set_brings_all_its_components(uf8000: MachineProcess, build: Build) -> None:
+    whole = recipe.load(recipe.folder() / "set.toml")
+    version = max(whole.versions)
+    assert run(["local-update", "--port", link(uf8000), str(build("set", version))]) == Exit.DONE
+    running = uf8000.status()["firmware"]
+    members = {component.value: member for component, member in whole.versions[version].members.items()}
+    assert {name: running[name] for name in members} == members
+
+
+def test_ctrl_c_leaves_a_machine_in_a_named_state_and_the_same_command_goes_on(tmp_path: Path, build: Build) -> None:
+    machine = MachineProcess(tmp_path / "slow", clock="x100").start()
+    try:
+        path = build("sc", "V10200")
+        command = [sys.executable, "-m", "fauxfax_tools", "local-update", "--json", "--port", link(machine), str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tool:
+            assert tool.stdout is not None
+            for line in tool.stdout:
+                if json.loads(line).get("done", 0) > 1_000_000:
+                    tool.send_signal(signal.SIGINT)
+                    break
+            last = json.loads(tool.stdout.read().splitlines()[-1])
+        assert tool.returncode == Exit.INTERRUPTED
+        assert last["result"] == "interrupted"
+        assert "run the same command again to go on" in last["text"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == Exit.DONE, done.stdout
+        assert "going on from there" in done.stdout
+        assert machine.status()["firmware"]["SC"] == "V10200"
+    finally:
+        machine.stop()
+
+
+def test_a_fax_arrives_as_it_was_sent(uf8000: MachineProcess, tmp_path: Path) -> None:
+    text, picture = tmp_path / "letter.txt", tmp_path / "chart.png"
+    text.write_text("Dear machine,\n\nthis is a fax.\n")
+    Image.linear_gradient("L").resize((400, 500)).save(picture)
+    before = len(uf8000.tray())
+    address = ["--to", "fax@uf-8000.local", "--via", f"127.0.0.1:{uf8000.ports['smtp']}"]
+    assert run(["send-fax", *address, "--from", "me@example.org", str(text), str(picture)]) == Exit.DONE
+    uf8000.wait("fax", count=before + 1)
+    document = uf8000.tray()[-1]
+    assert document["result"] == "R-OK"
+    assert len(document["pages"]) == 2
+    assert {page["width"] for page in document["pages"]} == {1728}
+
+
+def test_a_refused_recipient_is_told_with_the_machines_words(
+    uf8000: MachineProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "letter.txt"
+    text.write_text("hello")
+    via = f"127.0.0.1:{uf8000.ports['smtp']}"
+    arguments = ["send-fax", "--to", "x@elsewhere.example", "--via", via, "--from", "me@example.org", str(text)]
+    assert run(arguments) == Exit.REFUSED
+    assert via in (said := capsys.readouterr().err)
+    assert "55" in said
