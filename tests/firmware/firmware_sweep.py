@@ -115,11 +115,11 @@ class Sweep:
             ) -> Iterable[Cut]:
                 return [cut for cut in every_cut(operation) if operation.number == wanted and str(cut) == word]
 
-            self._follow(
+            self.follow(
                 flash, path, pick, Result(), journey, lambda branch, left, found=found: found.append((branch, left))
             )
             (flash, journey), path = found[0], (*path, f"op={number} cut={word}")
-        self._follow(flash, path, lambda _: (), result, journey, lambda *_: None)
+        self.follow(flash, path, lambda _: (), result, journey, lambda *_: None)
         return result.violations
 
     def _explore(
@@ -127,18 +127,18 @@ class Sweep:
     ) -> None:
         """Follow what comes after `path`, cutting it by the first of `variants`, and what follows that by the next."""
         if not variants:
-            self._follow(flash, path, lambda _: (), result, journey, lambda *_: None)
+            self.follow(flash, path, lambda _: (), result, journey, lambda *_: None)
             return
         cut_now, *cut_later = variants
 
         def go_on(branch: Flash, left: Journey) -> None:
             self._explore(branch, left.path, cut_later, result, left)
 
-        operations = self._follow(flash, path, cut_now, result, journey, go_on)
+        operations = self.follow(flash, path, cut_now, result, journey, go_on)
         if not path:
             result.operations = operations
 
-    def _follow(
+    def follow(
         self,
         flash: Flash,
         path: tuple[str, ...],
@@ -162,7 +162,7 @@ class Sweep:
 
         device.hook = hook  # type: ignore[assignment]
         try:
-            self._complete(device, here)
+            self.complete(device, here)
         except Held as broken:
             result.violations.append(Violation(broken.invariant, self._id(path), broken.what))
         except Misuse as misuse:
@@ -188,10 +188,14 @@ class Sweep:
 
     # What follows ----------------------------------------------------------------------------------------------
 
-    def _complete(self, flash: Flash, journey: Journey) -> None:
-        """Power on, let the loader finish, send what is missing, and look at every rest."""
+    def complete(self, flash: Flash, journey: Journey, *, may_need_recovery: bool = False) -> None:
+        """Power on, let the loader finish, send what is missing, and look at every rest.
+
+        Cuts alone never lead to RECOVERY; only with `may_need_recovery`, after a defect, the first rest may be there.
+        """
         loader, boot = self._settle(flash)
-        self._look(loader, boot, journey)
+        if not may_need_recovery or loader.state is not State.RECOVERY:
+            self._look(loader, boot, journey)
         if not self._runs(boot, NEW):
             self._send(loader, journey)
             loader, boot = self._settle(flash)
@@ -256,10 +260,16 @@ class Sweep:
         if not self._runs(boot, OLD) and not self._runs(boot, NEW):
             raise Held("I1", f"neither the old nor the new firmware runs: {dict(boot.versions)}")
         self._look_at_content(loader, boot)
-        if journey.announced and not self._runs(boot, NEW):
+        if journey.announced and not self._runs(boot, NEW) and not self._was_given_up(loader, journey):
             raise Held("I3", "success was announced, but the old firmware runs")
-        if not self._runs(boot, NEW):
+        if not self._runs(boot, NEW) and not journey.announced:
             self._look_at_stored(loader, journey)
+
+    @staticmethod
+    def _was_given_up(loader: Loader, journey: Journey) -> bool:
+        """Cut before each of its confirmations: the tool has not seen success, and the machine says why."""
+        last = loader.status().last
+        return not journey.success and last is not None and "not confirmed in 3 starts" in last.reason
 
     def _look_at_content(self, loader: Loader, boot: Boot) -> None:
         """The version that is reported is the one whose content lies where it runs."""
@@ -296,7 +306,7 @@ class Held(Exception):  # noqa: N818
 
 @dataclass
 class Journey:
-    """What the tool has seen so far, over all cuts."""
+    """What the tool has seen so far, over all cuts: octets acknowledged, the restart announced, success after it."""
 
     path: tuple[str, ...] = ()
     acknowledged: int = 0

@@ -6,14 +6,14 @@ import random
 
 import firmware_mutants as mutants
 import pytest
+from firmware_faults import FAULTS, LAYOUTS
 from firmware_small import GEOMETRIES, MODEL, UNIFORM, SmallMachine, image, source
 from firmware_sweep import OLD, Result, Sweep, every_cut, main_cuts
+from write_fault_standard import cells, measure
 
 from fauxfax.firmware.codefile import Component
 from fauxfax.firmware.flash import CellDefect, Cut, Kind, Operation
 from fauxfax.firmware.loader import Loader, State
-
-LAYOUTS = ("staged", "dual")
 
 
 def assert_held(result: Result, at_least: int) -> None:
@@ -38,7 +38,10 @@ def test_the_main_cuts_are_survived_on_every_geometry(layout: str, geometry: str
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_two_cuts_are_survived(layout: str) -> None:
-    assert_held(Sweep(UNIFORM, layout).run(main_cuts, main_cuts, depth=2), 1000)
+    def middle(operation: Operation) -> list[Cut]:
+        return list(main_cuts(operation))[:1]
+
+    assert_held(Sweep(UNIFORM, layout).run(middle, main_cuts, depth=2), 600)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -149,3 +152,24 @@ def staging_decays(loader_type: type[Loader]) -> str:
 def test_an_updater_that_reuses_staging_unverified_gives_up_what_ran_for_nothing() -> None:
     assert staging_decays(mutants.StagingReusedUnverified) == "None"
     assert staging_decays(Loader) == OLD
+
+
+# The long sweep ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("number", range(len(FAULTS)), ids=[fault.what for fault in FAULTS])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_the_fault_standard_is_what_the_sweep_finds(geometry: str, layout: str, number: int) -> None:
+    held, cases = measure(geometry, layout, number)
+    assert cells()[geometry, layout, number] == f"{held}/{cases}"
+    assert held == cases
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("number", [n for n, fault in enumerate(FAULTS) if fault.name not in ("F1", "F2")])
+def test_the_other_faults_hold_on_the_small_geometry(layout: str, number: int) -> None:
+    cases = list(FAULTS[number].cases(UNIFORM, layout))
+    assert [what for what in cases if what] == []
+    assert len(cases) > 2
