@@ -1,0 +1,259 @@
+"""The USB printer function over a :class:`Port`: what a host finds when it plugs the cable in.
+
+Theory of operation. Control transfers are answered at once. Bulk transfers are queued per endpoint and completed in
+order, when the port has room or something to say; until then the device answers NAK, that is, the transfer waits. A
+transfer ends exactly once, in one of the four ways of :class:`Outcome`, and tells its submitter by `done`.
+
+    attached, online goes false      every transfer ends GONE, `on_attachment` hears of it     -> detached
+    detached, online comes back      descriptors are built anew, the host enumerates again     -> attached
+
+Source: USB 2.0, chapter 9.4 (standard requests); USB printer class 1.1, chapter 4.2 (class requests).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from fauxfax.hostport.port import Port
+from fauxfax.hostport.usbdescriptors import BULK_IN, BULK_OUT, CONFIGURATION, Identity, Kind, Speed, build
+
+
+class Setup(NamedTuple):
+    """The eight octets of a SETUP packet, taken apart (USB 2.0, 9.3)."""
+
+    request_type: int
+    request: int
+    value: int
+    index: int
+    length: int
+
+
+class Outcome(Enum):
+    """How a transfer ended."""
+
+    DONE = "done"
+    STALLED = "stalled"
+    CANCELLED = "cancelled"
+    GONE = "gone"
+
+
+class Transfer:
+    """One bulk transfer. OUT carries `data`; IN asks for up to `length` octets and finds them in `data`.
+
+    `outcome` is None while it waits; `actual` counts the octets moved.
+    """
+
+    __slots__ = ("actual", "data", "done", "endpoint", "length", "outcome")
+
+    def __init__(self, endpoint: int, data: bytes, length: int, done: Callable[[Transfer], None]) -> None:
+        self.endpoint = endpoint
+        self.data = data
+        self.length = length
+        self.done = done
+        self.actual = 0
+        self.outcome: Outcome | None = None
+
+    def end(self, outcome: Outcome) -> None:
+        """Settle it, and tell the submitter."""
+        self.outcome = outcome
+        self.done(self)
+
+
+class PrinterFunction:
+    """One device on one cable. `identify` is asked at each attachment: new firmware may have a new name."""
+
+    def __init__(self, port: Port, identify: Callable[[], Identity], speed: Speed = Speed.HIGH) -> None:
+        self.speed = speed
+        self.configuration = 0
+        self._port = port
+        self._identify = identify
+        self._queues: dict[int, deque[Transfer]] = {BULK_OUT: deque(), BULK_IN: deque()}
+        self._halted: set[int] = set()
+        self._moving = False
+        self._listener: Callable[[], None] | None = None
+        self._requests: dict[tuple[int, int], Callable[[Setup], bytes | None]] = {
+            (0x80, 0): lambda _: b"\x01\x00",  # GET_STATUS: powered by itself
+            (0x81, 0): lambda _: bytes(2),
+            (0x82, 0): self._endpoint_status,
+            (0x00, 1): lambda _: None,  # CLEAR_FEATURE, SET_FEATURE: the device has none
+            (0x02, 1): self._clear_halt,
+            (0x02, 3): self._set_halt,
+            (0x00, 5): lambda _: b"",  # SET_ADDRESS: the wire's own business
+            (0x80, 6): self._descriptor,
+            (0x80, 8): lambda _: bytes((self.configuration,)),
+            (0x00, 9): self._set_configuration,
+            (0x81, 10): lambda _: bytes(1),
+            (0x01, 11): lambda setup: b"" if (setup.value, setup.index) == (0, 0) else None,
+            (0xA1, 0): self._device_id,
+            (0xA1, 1): lambda _: bytes((self._port.status.octet,)),
+            (0x21, 2): self._soft_reset,
+            (0x23, 2): self._soft_reset,  # Linux usblp sends it to "other", as printer class 1.0 printed it
+        }
+        self.attached = False
+        self._attach()
+        port.on_change(self._changed)
+
+    # The host's side ----------------------------------------------------------------------------------------------
+
+    def control(self, setup: Setup) -> bytes | None:
+        """Answer a control transfer: the octets to send back (empty for OUT), or None for a STALL."""
+        handler = self._requests.get((setup.request_type, setup.request))
+        if handler is None or not self.attached:
+            return None
+        reply = handler(setup)
+        return None if reply is None else reply[: setup.length]
+
+    def submit(self, transfer: Transfer) -> None:
+        """Begin a bulk transfer. It may end before this returns."""
+        queue = self._queues.get(transfer.endpoint)
+        if not self.attached:
+            transfer.end(Outcome.GONE)
+        elif queue is None or transfer.endpoint in self._halted:
+            transfer.end(Outcome.STALLED)
+        else:
+            queue.append(transfer)
+            self._move()
+
+    def cancel(self, transfer: Transfer) -> bool:
+        """Take a waiting transfer back; it ends CANCELLED. False if it had ended already."""
+        if transfer.outcome is not None:
+            return False
+        self._queues[transfer.endpoint].remove(transfer)
+        transfer.end(Outcome.CANCELLED)
+        return True
+
+    def reset(self) -> None:
+        """Bus reset: the configuration and all halts are forgotten, and so is the job in flight."""
+        self._end_all(Outcome.CANCELLED)
+        self._halted.clear()
+        if self.configuration:
+            self.configuration = 0
+            self._port.reset()
+
+    def unplug(self) -> None:
+        """The host's end of the cable is out, for good."""
+        self._listener = None
+        self._port.on_change(None)
+        self.attached = False
+        self._end_all(Outcome.GONE)
+        self._port.end()
+
+    def on_attachment(self, listener: Callable[[], None] | None) -> None:
+        """Call `listener` whenever `attached` changes."""
+        self._listener = listener
+
+    @property
+    def identity(self) -> Identity:
+        """Who the device is since its last attachment."""
+        return self._identity
+
+    def descriptor(self, kind: Kind) -> bytes:
+        """The first descriptor of a kind."""
+        return self._descriptors[kind, 0]
+
+    # The port's side ----------------------------------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        self._identity = self._identify()
+        self._descriptors = build(self._identity, self.speed)
+        self.configuration = 0
+        self._halted.clear()
+        self.attached = self._port.online
+
+    def _changed(self) -> None:
+        if self.attached is not self._port.online:
+            if self.attached:
+                self.attached = False
+                self._end_all(Outcome.GONE)
+            else:
+                self._attach()
+            if self._listener is not None:
+                self._listener()
+        self._move()
+
+    def _move(self) -> None:
+        """Move what can be moved. What a transfer's end brings about is done by the same loop, not inside it."""
+        if self._moving:
+            return
+        self._moving = True
+        try:
+            while self.attached and (self._move_out() or self._move_in()):
+                pass
+        finally:
+            self._moving = False
+
+    def _move_out(self) -> bool:
+        queue, port = self._queues[BULK_OUT], self._port
+        if not queue or not (room := port.room):
+            return False
+        transfer = queue[0]
+        chunk = memoryview(transfer.data)[transfer.actual : transfer.actual + room]
+        transfer.actual += len(chunk)
+        if len(chunk):
+            port.write(chunk)
+        if transfer.actual == len(transfer.data) and queue and queue[0] is transfer:
+            queue.popleft()
+            transfer.end(Outcome.DONE)
+        return True
+
+    def _move_in(self) -> bool:
+        queue, port = self._queues[BULK_IN], self._port
+        if not queue or not port.pending:
+            return False
+        transfer = queue.popleft()
+        transfer.data = port.read(transfer.length)
+        transfer.actual = len(transfer.data)
+        transfer.end(Outcome.DONE)
+        return True
+
+    def _end_all(self, outcome: Outcome, *endpoints: int) -> None:
+        for endpoint in endpoints or tuple(self._queues):
+            waiting = self._queues[endpoint]
+            self._queues[endpoint] = deque()
+            for transfer in waiting:
+                transfer.end(outcome)
+
+    # Requests -----------------------------------------------------------------------------------------------------
+
+    def _descriptor(self, setup: Setup) -> bytes | None:
+        return self._descriptors.get((setup.value >> 8, setup.value & 0xFF))  # type: ignore[call-overload,no-any-return]
+
+    def _set_configuration(self, setup: Setup) -> bytes | None:
+        if setup.value not in (0, CONFIGURATION):
+            return None
+        self.configuration = setup.value
+        self._halted.clear()
+        return b""
+
+    def _endpoint_status(self, setup: Setup) -> bytes | None:
+        if setup.index & 0x7F and setup.index not in self._queues:
+            return None
+        return bytes((setup.index in self._halted, 0))
+
+    def _set_halt(self, setup: Setup) -> bytes | None:
+        if setup.value != 0 or setup.index not in self._queues:
+            return None
+        self._halted.add(setup.index)
+        self._end_all(Outcome.STALLED, setup.index)
+        return b""
+
+    def _clear_halt(self, setup: Setup) -> bytes | None:
+        if setup.value != 0 or setup.index not in self._queues:
+            return None
+        self._halted.discard(setup.index)
+        return b""
+
+    def _device_id(self, setup: Setup) -> bytes | None:
+        """The interface is in the high octet of wIndex, its alternate setting in the low one (class 1.1, 4.2.1)."""
+        if setup.value or setup.index:
+            return None
+        text = self._port.device_id.encode("ascii", "replace")
+        return (len(text) + 2).to_bytes(2, "big") + text
+
+    def _soft_reset(self, _: Setup) -> bytes:
+        self._halted.clear()
+        self._port.reset()
+        return b""

@@ -1,0 +1,307 @@
+"""USB/IP, protocol version 1.1.1: the packets of both ends, and parsers that take a stream in any pieces.
+
+A connection begins with *operations* (list the devices, import one). After a successful import it carries USB request
+blocks only: SUBMIT and UNLINK from the client, RET_SUBMIT and RET_UNLINK from the server; all integers big-endian.
+
+    server   ServerParser.feed() -> DevlistRequest | ImportRequest, after `imported()` Submit | Unlink
+    client   parse_import_reply(), then ReplyParser.feed() -> SubmitReply | UnlinkReply
+
+Source: the Linux kernel's documentation, usb/usbip_protocol.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fauxfax.errors import FormatError
+
+PORT = 3240
+VERSION = 0x0111
+REQ_DEVLIST, REP_DEVLIST, REQ_IMPORT, REP_IMPORT = 0x8005, 0x0005, 0x8003, 0x0003
+CMD_SUBMIT, CMD_UNLINK, RET_SUBMIT, RET_UNLINK = 1, 2, 3, 4
+OUT, IN = 0, 1
+SPEED_FULL, SPEED_HIGH = 2, 3
+STATUS_OK, STATUS_BUSY, STATUS_NO_DEVICE = 0, 2, 4
+EPIPE, ECONNRESET, ESHUTDOWN = -32, -104, -108
+MAX_TRANSFER = 16 * 1024 * 1024
+"""Octets of one transfer; usbfs of Linux allows as many in all. A project value."""
+NO_ISO = 0xFFFFFFFF
+
+OPERATION = struct.Struct(">HHI")  # version, code, status
+BUSID = struct.Struct(">32s")
+DEVICE = struct.Struct(">256s32sIIIHHHBBBBBB")
+INTERFACE = struct.Struct(">BBBx")
+HEADER = struct.Struct(">IIIII")  # command, seqnum, devid, direction, endpoint
+SUBMIT = struct.Struct(">IIIIIIIII8s")  # header, transfer flags, length, start frame, iso packets, interval, setup
+SUBMIT_REPLY = struct.Struct(">IIIIIiIIII8x")  # header, status, actual length, start frame, iso packets, errors
+UNLINK = struct.Struct(">IIIIII24x")  # header, seqnum of the victim
+UNLINK_REPLY = struct.Struct(">IIIIIi24x")  # header, status
+URB_SIZE = 48
+IMPORT_REPLY_SIZE = OPERATION.size + DEVICE.size
+
+
+class Export(NamedTuple):
+    """One device as the server lists it. `devid` is busnum << 16 | devnum."""
+
+    path: str
+    busid: str
+    busnum: int
+    devnum: int
+    speed: int
+    vendor: int
+    product: int
+    release: int
+    device_class: int
+    subclass: int
+    protocol: int
+    configuration: int
+    configurations: int
+    interfaces: int
+
+    @property
+    def devid(self) -> int:
+        """How a request block names the device."""
+        return self.busnum << 16 | self.devnum
+
+
+@dataclass(frozen=True, slots=True)
+class DevlistRequest:
+    """Which devices are there?"""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """Attach this one."""
+
+    busid: str
+
+
+class Submit(NamedTuple):
+    """A transfer to begin; `data` is what goes OUT."""
+
+    seqnum: int
+    direction: int
+    endpoint: int
+    length: int
+    setup: bytes
+    data: bytes
+
+
+class Unlink(NamedTuple):
+    """A transfer to take back."""
+
+    seqnum: int
+    victim: int
+
+
+class SubmitReply(NamedTuple):
+    """How a transfer ended: 0 or a negative errno, octets moved, and what came IN."""
+
+    seqnum: int
+    status: int
+    actual: int
+    data: bytes
+
+
+class UnlinkReply(NamedTuple):
+    """-104 if the transfer was taken back, 0 if it had ended before."""
+
+    seqnum: int
+    status: int
+
+
+Request = DevlistRequest | ImportRequest | Submit | Unlink
+Reply = SubmitReply | UnlinkReply
+
+
+# Packets ----------------------------------------------------------------------------------------------------------
+
+
+def pack_devlist_request() -> bytes:
+    """OP_REQ_DEVLIST."""
+    return OPERATION.pack(VERSION, REQ_DEVLIST, 0)
+
+
+def pack_import_request(busid: str) -> bytes:
+    """OP_REQ_IMPORT for `1-1`, `1-2`, …"""
+    return OPERATION.pack(VERSION, REQ_IMPORT, 0) + BUSID.pack(busid.encode("ascii"))
+
+
+def pack_devlist_reply(exports: Sequence[Export], interface: tuple[int, int, int]) -> bytes:
+    """OP_REP_DEVLIST; every device has one interface of this class, subclass and protocol."""
+    head = OPERATION.pack(VERSION, REP_DEVLIST, STATUS_OK) + struct.pack(">I", len(exports))
+    return head + b"".join(_pack_export(export) + INTERFACE.pack(*interface) for export in exports)
+
+
+def pack_import_reply(export: Export | None, status: int = STATUS_OK) -> bytes:
+    """OP_REP_IMPORT: the device, or a status that says why not."""
+    head = OPERATION.pack(VERSION, REP_IMPORT, status)
+    return head if export is None else head + _pack_export(export)
+
+
+def pack_submit(seqnum: int, devid: int, endpoint: int, direction: int, length: int, setup: bytes = bytes(8)) -> bytes:
+    """CMD_SUBMIT without its data: for OUT, `length` octets follow. `endpoint` is the number without direction."""
+    return SUBMIT.pack(CMD_SUBMIT, seqnum, devid, direction, endpoint, 0, length, 0, NO_ISO, 0, setup)
+
+
+def pack_unlink(seqnum: int, devid: int, victim: int) -> bytes:
+    """CMD_UNLINK of the transfer with seqnum `victim`."""
+    return UNLINK.pack(CMD_UNLINK, seqnum, devid, 0, 0, victim)
+
+
+def pack_submit_reply(seqnum: int, status: int, actual: int, data: bytes = b"") -> bytes:
+    """RET_SUBMIT; `data` only for what came IN."""
+    return SUBMIT_REPLY.pack(RET_SUBMIT, seqnum, 0, 0, 0, status, actual, 0, NO_ISO, 0) + data
+
+
+def pack_unlink_reply(seqnum: int, status: int) -> bytes:
+    """RET_UNLINK."""
+    return UNLINK_REPLY.pack(RET_UNLINK, seqnum, 0, 0, 0, status)
+
+
+def parse_devlist_reply(data: bytes) -> list[Export] | None:
+    """The devices of an OP_REP_DEVLIST; None while octets are missing. Raises FormatError."""
+    if not _operation(data, REP_DEVLIST) or len(data) < OPERATION.size + 4:
+        return None
+    (count,) = struct.unpack_from(">I", data, OPERATION.size)
+    exports, at = [], OPERATION.size + 4
+    for _ in range(count):
+        if len(data) < at + DEVICE.size:
+            return None
+        exports.append(_unpack_export(data, at))
+        at += DEVICE.size + INTERFACE.size * exports[-1].interfaces
+    return exports if len(data) >= at else None
+
+
+def parse_import_reply(data: bytes) -> Export | int | None:
+    """The device imported, or the status of a refusal; None while octets are missing. Raises FormatError."""
+    if not _operation(data, REP_IMPORT):
+        return None
+    _, _, status = OPERATION.unpack_from(data)
+    if status != STATUS_OK:
+        return int(status)
+    return _unpack_export(data, OPERATION.size) if len(data) >= IMPORT_REPLY_SIZE else None
+
+
+def _operation(data: bytes, expected: int) -> bool:
+    if len(data) < OPERATION.size:
+        return False
+    version, code, _ = OPERATION.unpack_from(data)
+    if code != expected:
+        raise FormatError(f"USB/IP operation 0x{code:04x} of version 0x{version:04x}, not 0x{expected:04x}", "offset 0")
+    return True
+
+
+def _pack_export(export: Export) -> bytes:
+    path, busid, *numbers = export
+    return DEVICE.pack(path.encode("ascii"), busid.encode("ascii"), *numbers)
+
+
+def _unpack_export(data: bytes, at: int) -> Export:
+    path, busid, *numbers = DEVICE.unpack_from(data, at)
+    return Export(_text(path), _text(busid), *numbers)
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("ascii", "replace")
+
+
+# Streams ----------------------------------------------------------------------------------------------------------
+
+
+class ServerParser:
+    """What a client sends. `feed()` raises FormatError on what is no USB/IP; the connection is good for nothing then."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._take: Callable[[], Request | None] = self._take_operation
+
+    def imported(self) -> None:
+        """The import was granted: request blocks follow."""
+        self._take = self._take_block
+
+    def feed(self, data: bytes) -> list[Request]:
+        """Take octets; returns the whole requests among them. After an import request it waits for `imported()`."""
+        self._buffer += data
+        requests: list[Request] = []
+        while (request := self._take()) is not None:
+            requests.append(request)
+            if isinstance(request, ImportRequest):
+                break
+        return requests
+
+    def _take_operation(self) -> Request | None:
+        if len(self._buffer) < OPERATION.size:
+            return None
+        version, code, _ = OPERATION.unpack_from(self._buffer)
+        if code == REQ_DEVLIST:
+            del self._buffer[: OPERATION.size]
+            return DevlistRequest()
+        if code != REQ_IMPORT:
+            raise FormatError(f"0x{code:04x} of version 0x{version:04x} is no USB/IP operation", "offset 0")
+        size = OPERATION.size + BUSID.size
+        if len(self._buffer) < size:
+            return None
+        busid = _text(bytes(self._buffer[OPERATION.size : size]))
+        del self._buffer[:size]
+        return ImportRequest(busid)
+
+    def _take_block(self) -> Request | None:
+        if len(self._buffer) < URB_SIZE:
+            return None
+        command, seqnum, _, direction, endpoint, flags_or_victim, length, _, iso, _, setup = SUBMIT.unpack_from(
+            self._buffer
+        )
+        if command == CMD_UNLINK:
+            del self._buffer[:URB_SIZE]
+            return Unlink(seqnum, flags_or_victim)
+        if command != CMD_SUBMIT or direction not in (OUT, IN) or endpoint > 15:
+            raise FormatError(f"USB/IP command {command}, direction {direction}, endpoint {endpoint} is none", "header")
+        if length > MAX_TRANSFER or iso not in (0, NO_ISO):
+            raise FormatError(f"a transfer of {length} octets and {iso} packets is beyond what is served", "header")
+        size = URB_SIZE + (length if direction == OUT else 0)
+        if len(self._buffer) < size:
+            return None
+        data = bytes(memoryview(self._buffer)[URB_SIZE:size])
+        del self._buffer[:size]
+        return Submit(seqnum, direction, endpoint, length, setup, data)
+
+
+class ReplyParser:
+    """What a server sends after the import. A reply does not say whether data follow: each IN transfer is announced."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._reading: set[int] = set()
+
+    def expect_data(self, seqnum: int) -> None:
+        """The transfer with this seqnum is an IN transfer."""
+        self._reading.add(seqnum)
+
+    def feed(self, data: bytes) -> list[Reply]:
+        """Take octets; returns the whole replies among them. Raises FormatError."""
+        self._buffer += data
+        replies: list[Reply] = []
+        while (reply := self._take()) is not None:
+            replies.append(reply)
+        return replies
+
+    def _take(self) -> Reply | None:
+        if len(self._buffer) < URB_SIZE:
+            return None
+        command, seqnum, _, _, _, status, actual, *_ = SUBMIT_REPLY.unpack_from(self._buffer)
+        if command == RET_UNLINK:
+            del self._buffer[:URB_SIZE]
+            return UnlinkReply(seqnum, status)
+        if command != RET_SUBMIT or actual > MAX_TRANSFER:
+            raise FormatError(f"USB/IP reply {command} of {actual} octets is none", "header")
+        size = URB_SIZE + (actual if seqnum in self._reading else 0)
+        if len(self._buffer) < size:
+            return None
+        self._reading.discard(seqnum)
+        data = bytes(memoryview(self._buffer)[URB_SIZE:size])
+        del self._buffer[:size]
+        return SubmitReply(seqnum, status, actual, data)
