@@ -10,6 +10,7 @@ import hashlib
 import socket
 import threading
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from fauxfax.errors import FormatError
 from fauxfax.firmware.codefile import Header, parse_header
@@ -41,6 +42,14 @@ class Script:
     busy: str = ""  # another writer: the state it is in from the start
 
 
+class Connection(Protocol):
+    """What a conversation needs of a socket."""
+
+    def settimeout(self, seconds: float) -> None: ...
+    def recv(self, size: int) -> bytes: ...
+    def sendall(self, data: bytes) -> None: ...
+
+
 class ScriptedMachine:
     """One listening socket on loopback; use as a context manager."""
 
@@ -70,8 +79,12 @@ class ScriptedMachine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self.stop()
         self._thread.join(5)
+
+    def stop(self) -> None:
+        """Let every conversation end soon."""
+        self._stop.set()
         self._listener.close()
 
     def _serve(self) -> None:
@@ -80,11 +93,13 @@ class ScriptedMachine:
                 connection, _ = self._listener.accept()
             except TimeoutError:
                 continue
+            except OSError:
+                return
             with connection:
                 connection.settimeout(0.05)
-                self._converse(connection)
+                self.converse(connection)
 
-    def _converse(self, connection: socket.socket) -> None:
+    def converse(self, connection: Connection) -> None:
         stream, self._verbose = JobStream(), False
         while not self._stop.is_set():
             try:
