@@ -105,6 +105,19 @@ def test_it_is_refused_with_a_reason_and_the_next_good_update_passes(
     assert machine.boot().versions["SC"] == "V10200"
 
 
+def test_what_is_left_of_a_refused_container_is_dropped_so_that_no_sender_is_stuck(machine: SmallMachine) -> None:
+    machine.loader.begin(len(OTHER_MODEL))
+    left = OTHER_MODEL
+    while left:
+        room = machine.loader.room
+        assert room > 0
+        machine.loader.feed(left[: min(room, 500)])
+        left = left[min(room, 500) :]
+        machine.run()
+    assert (machine.loader.state, machine.loader.room) == (State.RUNNING, 0)
+    assert machine.send(NEWER) == ""
+
+
 @pytest.mark.parametrize("size", [0, -1, codefile.PREFIX_SIZE, 10**6, 2**40])
 def test_a_size_that_cannot_be_is_refused_before_the_first_erase(machine: SmallMachine, size: int) -> None:
     refusal = machine.loader.begin(size)

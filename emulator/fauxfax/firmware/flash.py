@@ -45,7 +45,7 @@ class PowerLost(Defect):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One erase or program, the `number`-th of this device since it was opened (from 1); `data` is what is programmed."""
+    """One erase or program, the `number`-th since the device was opened (from 1); `data` is what is programmed."""
 
     number: int
     kind: Kind

@@ -109,17 +109,19 @@ class Loader:
 
     @property
     def room(self) -> int:
-        """Octets `feed()` takes now."""
-        if self.state is not State.RECEIVING or self._update.ended:
-            return 0
+        """Octets `feed()` takes now. What is left of a refused container is still taken, and dropped."""
         update = self._update
-        return max(0, min(update.buffer_limit - len(update.buffer), update.size - update.received))
+        if update.ended:
+            return 0
+        kept = len(update.buffer) if self.state is State.RECEIVING else 0
+        return max(0, min(update.buffer_limit - kept, update.size - update.received))
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next octets, at most `room` of them."""
         if len(data) > self.room:
             raise Misuse(f"loader: {len(data)} octets in {self.state.value}, there is room for {self.room}")
-        self._update.buffer += data
+        if self.state is State.RECEIVING:
+            self._update.buffer += data
         self._update.received += len(data)
 
     def end(self, reason: str) -> None:
@@ -244,4 +246,3 @@ class Loader:
         except (FlashFailure, driver.WornOut):
             self._update.attempt = self._update.attempt_now(self.state, refused.reason, refused.offset)
         self._update.intact = survey.intact(self.flash, self.layout, self._update.records.latest)
-
