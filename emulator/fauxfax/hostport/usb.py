@@ -12,6 +12,7 @@ Source: USB 2.0, chapter 9.4 (standard requests); USB printer class 1.1, chapter
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -20,15 +21,27 @@ from typing import NamedTuple
 from fauxfax.hostport.port import Port
 from fauxfax.hostport.usbdescriptors import BULK_IN, BULK_OUT, CONFIGURATION, Identity, Kind, Speed, build
 
+_SETUP = struct.Struct("<BBHHH")
+
 
 class Setup(NamedTuple):
-    """The eight octets of a SETUP packet, taken apart (USB 2.0, 9.3)."""
+    """The eight octets of a SETUP packet, taken apart (USB 2.0, 9.3); `target` is wIndex."""
 
     request_type: int
     request: int
     value: int
-    index: int
+    target: int
     length: int
+
+    @classmethod
+    def parse(cls, octets: bytes) -> Setup:
+        """Take the eight octets as they stand on the wire."""
+        return cls(*_SETUP.unpack(octets))
+
+    @property
+    def reads(self) -> bool:
+        """Whether the data stage, if any, goes to the host."""
+        return self.request_type >= 0x80
 
 
 class Outcome(Enum):
@@ -86,7 +99,7 @@ class PrinterFunction:
             (0x80, 8): lambda _: bytes((self.configuration,)),
             (0x00, 9): self._set_configuration,
             (0x81, 10): lambda _: bytes(1),
-            (0x01, 11): lambda setup: b"" if (setup.value, setup.index) == (0, 0) else None,
+            (0x01, 11): lambda setup: b"" if (setup.value, setup.target) == (0, 0) else None,
             (0xA1, 0): self._device_id,
             (0xA1, 1): lambda _: bytes((self._port.status.octet,)),
             (0x21, 2): self._soft_reset,
@@ -211,15 +224,14 @@ class PrinterFunction:
 
     def _end_all(self, outcome: Outcome, *endpoints: int) -> None:
         for endpoint in endpoints or tuple(self._queues):
-            waiting = self._queues[endpoint]
-            self._queues[endpoint] = deque()
-            for transfer in waiting:
-                transfer.end(outcome)
+            queue = self._queues[endpoint]
+            for _ in range(len(queue)):  # an end may bring a new transfer, which is not meant
+                queue.popleft().end(outcome)
 
     # Requests -----------------------------------------------------------------------------------------------------
 
     def _descriptor(self, setup: Setup) -> bytes | None:
-        return self._descriptors.get((setup.value >> 8, setup.value & 0xFF))  # type: ignore[call-overload,no-any-return]
+        return self._descriptors.get((setup.value >> 8, setup.value & 0xFF))
 
     def _set_configuration(self, setup: Setup) -> bytes | None:
         if setup.value not in (0, CONFIGURATION):
@@ -229,26 +241,26 @@ class PrinterFunction:
         return b""
 
     def _endpoint_status(self, setup: Setup) -> bytes | None:
-        if setup.index & 0x7F and setup.index not in self._queues:
+        if setup.target & 0x7F and setup.target not in self._queues:
             return None
-        return bytes((setup.index in self._halted, 0))
+        return bytes((setup.target in self._halted, 0))
 
     def _set_halt(self, setup: Setup) -> bytes | None:
-        if setup.value != 0 or setup.index not in self._queues:
+        if setup.value != 0 or setup.target not in self._queues:
             return None
-        self._halted.add(setup.index)
-        self._end_all(Outcome.STALLED, setup.index)
+        self._halted.add(setup.target)
+        self._end_all(Outcome.STALLED, setup.target)
         return b""
 
     def _clear_halt(self, setup: Setup) -> bytes | None:
-        if setup.value != 0 or setup.index not in self._queues:
+        if setup.value != 0 or setup.target not in self._queues:
             return None
-        self._halted.discard(setup.index)
+        self._halted.discard(setup.target)
         return b""
 
     def _device_id(self, setup: Setup) -> bytes | None:
         """The interface is in the high octet of wIndex, its alternate setting in the low one (class 1.1, 4.2.1)."""
-        if setup.value or setup.index:
+        if setup.value or setup.target:
             return None
         text = self._port.device_id.encode("ascii", "replace")
         return (len(text) + 2).to_bytes(2, "big") + text

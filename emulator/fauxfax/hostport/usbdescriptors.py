@@ -106,10 +106,10 @@ _CONFIGURATION = Struct(
 )
 
 
-def build(identity: Identity, speed: Speed) -> Mapping[tuple[Kind, int], bytes]:
+def build(identity: Identity, speed: Speed) -> Mapping[tuple[int, int], bytes]:
     """Every descriptor of the device at `speed`, by kind and index."""
     device = {"vendor": identity.vendor, "product": identity.product, "release": identity.release}
-    descriptors = {
+    descriptors: dict[tuple[int, int], bytes] = {
         (Kind.DEVICE, 0): _DEVICE.build(device),
         (Kind.CONFIGURATION, 0): _configuration(Kind.CONFIGURATION, speed),
         (Kind.STRING, 0): bytes((4, Kind.STRING)) + ENGLISH.to_bytes(2, "little"),
