@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import struct
@@ -14,7 +15,7 @@ from PIL import Image
 from fauxfax.errors import Misuse
 from fauxfax.imaging import pdf, scale, t4, text, tiff
 from fauxfax.imaging.page import Page
-from fauxfax.imaging.raster import Raster
+from fauxfax.imaging.raster import MAX_PREVIEW_PIXELS, Raster
 from fauxfax.imaging.t4 import Coding
 from fauxfax.imaging.tiffwriter import REVERSED_BITS
 
@@ -62,6 +63,22 @@ def test_a_page_of_standard_resolution_repeats_its_rows_in_a_preview():
     raster = Raster(8, 2, b"\xff\x00", x_dpi=204, y_dpi=102)
     with Image.open(io.BytesIO(raster.to_png())) as image:
         assert [image.getpixel((0, y)) for y in range(4)] == [0, 0, 255, 255]
+
+
+def test_a_preview_of_an_absurd_resolution_stays_small():
+    raster = Raster.blank(100_000, 390, x_dpi=1300, y_dpi=50)
+    with Image.open(io.BytesIO(raster.to_png())) as image:
+        assert image.width * image.height <= 1.01 * MAX_PREVIEW_PIXELS
+        assert image.width / image.height == pytest.approx(100_000 / 1300 / (390 / 50), rel=0.01)
+
+
+@pytest.mark.parametrize("strip", [b"", b"\x00" * 9, b"\x3f"], ids=["empty", "zeros", "no-code-word"])
+def test_a_page_of_which_nothing_came_is_still_a_sheet(strip):
+    page = dataclasses.replace(coded(noise_page(), Coding.MMR), strips=(strip,))
+    assert page.is_error
+    assert page.raster.to_png()
+    assert b"/Height 0" not in pdf.write([page])
+    assert tiff.read(tiff.write([page]))[0].raster == page.raster
 
 
 # TIFF for the tray

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imaging_samples import FAX_CODINGS, encode_strips, flip_bits, noise_page, text_page
+from PIL import Image
 
 from fauxfax.errors import Misuse
 from fauxfax.imaging import t4
 from fauxfax.imaging.raster import Raster
 from fauxfax.imaging.t4 import Coding
+from fauxfax.imaging.t4bits import BitStream
 from fauxfax.imaging.t4codes import BLACK_RUNS, MODES, WHITE_RUNS
 
 CODING = pytest.mark.parametrize("coding", FAX_CODINGS, ids=lambda coding: coding.name)
@@ -86,6 +89,22 @@ def test_every_run_length_is_decoded_as_libtiff_coded_it(coding):
 def test_no_code_word_begins_another(codes):
     words = sorted(codes)
     assert not any(longer.startswith(word) for word, longer in itertools.pairwise(words))
+
+
+@pytest.mark.parametrize("width", [8, 13])
+def test_the_bits_beyond_the_width_are_dropped(width):
+    decoded = t4.decode(b"\xff" * 6, width, 3, Coding.UNCOMPRESSED)
+    assert Raster(width, decoded.height, decoded.rows) == Raster.from_image(Image.new("1", (width, decoded.height), 0))
+
+
+@given(
+    octets=st.lists(st.sampled_from([0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 0x0F, 0xF0, 0xFF]), min_size=1, max_size=14),
+    start=st.integers(0, 111),
+)
+def test_the_next_end_of_line_code_is_found_wherever_it_lies(octets, start):
+    bits = "".join(f"{octet:08b}" for octet in octets)
+    found = re.compile("0{11,}1").search(bits, start)
+    assert BitStream(bytes(octets)).next_eol(start) == (found.end() if found else -1)
 
 
 @CODING

@@ -64,8 +64,10 @@ class Page:
 
     @cached_property
     def raster(self) -> Raster:
-        """The picture, 1 = black."""
+        """The picture, 1 = black; one white row if not a single row came, so that there is a sheet to put out."""
         decoded = self.decoded
+        if not decoded.height:
+            return Raster.blank(self.width, 1, x_dpi=self.x_dpi, y_dpi=self.y_dpi)
         rows = inverted(decoded.rows, self.width) if self.black_is_zero else decoded.rows
         return Raster(self.width, decoded.height, rows, self.x_dpi, self.y_dpi)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 
 from PIL import Image
@@ -10,6 +11,9 @@ from PIL import Image
 from fauxfax.errors import Misuse
 
 MILLIMETRES_PER_INCH = 25.4
+
+MAX_PREVIEW_PIXELS = 80_000_000
+"""Project value: a preview is at most so large, whatever resolution a page claims to have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,12 @@ class Raster:
     def to_png(self) -> bytes:
         """A PNG preview with square picture elements, so that a page looks right at any resolution.
 
-        The coarser direction is stretched by repeating rows or columns: nothing is blurred, no row is dropped.
+        The coarser direction is stretched by repeating rows or columns: nothing is blurred, and no row is dropped
+        unless the preview would exceed MAX_PREVIEW_PIXELS.
         """
         dpi = max(self.x_dpi, self.y_dpi)
+        area = self.width / self.x_dpi * self.height / self.y_dpi
+        dpi = min(dpi, math.sqrt(MAX_PREVIEW_PIXELS / max(area, 1)))
         size = (max(1, round(self.width * dpi / self.x_dpi)), max(1, round(self.height * dpi / self.y_dpi)))
         image = self.to_image()
         if size != image.size:

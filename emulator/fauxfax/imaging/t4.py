@@ -8,13 +8,14 @@ the page. Every strip that is not proven goes to our own decoder, which knows th
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from fauxfax.errors import Misuse
 from fauxfax.imaging import libtiff
-from fauxfax.imaging.raster import Raster
+from fauxfax.imaging.raster import Raster, without_padding
 from fauxfax.imaging.t4bits import BitStream, significant_bits, starts_with
 from fauxfax.imaging.t4decoder import StripDecoder, StripRows
 
@@ -120,7 +121,10 @@ def decode_strips(
             _fill(part, wanted, above)
         parts.append(part)
         above = part.rows[-1][-len(above) :] if part.rows else above
-    return _assemble(parts, width, height, proven=None not in proven)
+    decoded = _assemble(parts, width, height, proven=None not in proven)
+    if coding is Coding.UNCOMPRESSED:
+        return dataclasses.replace(decoded, rows=without_padding(decoded.rows, width))
+    return decoded
 
 
 def encode(raster: Raster, coding: Coding, *, aligned_eol: bool = False) -> bytes:

@@ -13,6 +13,26 @@ _EOFB = 0x001001
 _EOFB_BITS = 24
 _RTC_EOLS = 6
 _NON_ZERO = re.compile(rb"[^\0]")
+
+
+def _eleven_zeros() -> re.Pattern[bytes]:
+    """The octets that eleven zeros in a row must touch: the zeros that end one octet and those that begin another."""
+
+    def octets(values: range) -> bytes:
+        return b"[%b]" % b"".join(b"\\x%02x" % value for value in values)
+
+    def ending(zeros: int) -> bytes:
+        return octets(range(0, 256, 1 << zeros))
+
+    def beginning(zeros: int) -> bytes:
+        return octets(range(1 << (8 - zeros)))
+
+    two = [ending(zeros) + beginning(EOL_ZEROS - zeros) for zeros in range(4, 8)]
+    three = [ending(zeros) + rb"\x00" + beginning(EOL_ZEROS - 8 - zeros) for zeros in range(1, 4)]
+    return re.compile(b"|".join([*two, *three, rb"\x00" + beginning(EOL_ZEROS - 8)]))
+
+
+_ELEVEN_ZEROS = _eleven_zeros()
 _word = struct.Struct(">I").unpack_from
 
 
@@ -57,10 +77,13 @@ class BitStream:
 
     def next_eol(self, position: int) -> int:
         """Position after the next end-of-line code, or -1."""
-        while (one := self.next_one(position)) >= 0:
-            if one - position >= EOL_ZEROS:
-                return one + 1
-            position = one + 1
+        while found := _ELEVEN_ZEROS.search(self.padded, position >> 3):
+            position = max(position, found.start() * 8)
+            while position < found.end() * 8:
+                one = self.next_one(position)
+                if one < 0 or one - position >= EOL_ZEROS:
+                    return one + 1 if one >= 0 else -1
+                position = one + 1
         return -1
 
     def after_damaged_eol(self, position: int) -> int:
