@@ -84,16 +84,18 @@ def error_sheet(document: Document, sender: str) -> list[Page]:
 
 
 def _all_pages(tree: Message, limits: Limits) -> tuple[list[Page], list[str]]:
+    """The pages of all parts, and what is wrong with those that have none. No part is drawn before all are found."""
     pages: list[Page] = []
     failures: list[str] = []
     try:
-        for number, part in enumerate(leaves(tree, limits.mime), 1):
-            try:
-                pages += _pages(part, limits)
-            except FormatError as error:
-                failures.append(f"part {number} ({part}): {error}")
+        parts = list(leaves(tree, limits.mime))
     except FormatError as error:
-        failures.append(str(error))
+        return [], [str(error)]
+    for number, part in enumerate(parts, 1):
+        try:
+            pages += _pages(part, limits)
+        except FormatError as error:
+            failures.append(f"part {number} ({part}): {error}")
     return pages, failures
 
 

@@ -90,6 +90,11 @@ class Decoder:
                 log.warning("document %d: %s", number, error)
                 return await self._run({**job, "failure": str(error)}, message)
 
+    @property
+    def worker_pid(self) -> int | None:
+        """The worker's process id, if there is one."""
+        return self._process.pid if self._process is not None else None
+
     async def stop(self) -> None:
         """End the worker."""
         process, self._process = self._process, None

@@ -29,12 +29,16 @@ RESULT_DAMAGED = "871"
 def main(address_space: int, processor_seconds: int, jobs: BinaryIO, answers: BinaryIO) -> None:
     """Work until the input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
-    while line := jobs.readline():
-        job = json.loads(line)
+    while order := jobs.readline():
+        job = json.loads(order)
         message = jobs.read(job["octets"])
         _allow(processor_seconds)
-        for answer in _work(job, message):
-            answers.write(json.dumps(answer).encode() + b"\n")
+        try:
+            lines = _work(job, message)
+        except MemoryError:
+            raise SystemExit(f"decoder: document {job['number']} needs more than {address_space} octets") from None
+        for line in lines:
+            answers.write(json.dumps(line).encode() + b"\n")
         answers.flush()
 
 

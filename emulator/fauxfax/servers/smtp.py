@@ -34,6 +34,7 @@ class SmtpServer:
 
     `store` keeps the messages (see `MessageStore`); with `durable` false a message is acknowledged before it is kept.
     `stored` hears the numbers of what was kept, `publish` the coming and going of sessions, both in the loop's thread.
+    While `dark()` is true, nobody is at home: connections are cut without a word.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class SmtpServer:
         stored: Callable[[Sequence[int]], None] | None = None,
         publish: Callable[[Event], object] | None = None,
         inspector: Inspector | None = None,
+        dark: Callable[[], bool] = lambda: False,
     ) -> None:
         self.host = host
         self.clock = clock
         self.limits = limits or Limits()
         self.durable = durable
         self.inspector = inspector
+        self.dark = dark
         self.reservations = Reservations()
         self.ticks = 0
         self._store = store
@@ -87,6 +90,11 @@ class SmtpServer:
                 session.abort()
         if self._timer is not None:
             self._timer.cancel()
+
+    def cut(self) -> None:
+        """The machine lost its power: every connection is lost, at once."""
+        for session in tuple(self._sessions):
+            session.abort()
 
     @property
     def sessions(self) -> int:
@@ -151,6 +159,9 @@ class Session(asyncio.Protocol):
         self._number, refusal = self._server.enter(self, self._peer)
         server = self._server
         self._receiver = Receiver(server.host, server.limits, self._peer, self._number, server.reservations)
+        if server.dark():
+            self.abort()
+            return
         if refusal:
             self._reason = refusal
             self._receiver.refuse(refusal)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from fauxfax.errors import FauxfaxError
+from fauxfax.ifax.host import Envelope, Recipient
+from fauxfax.imaging import tiff
+from fauxfax.imaging.raster import Raster
+from fauxfax.servers.decoder import Decoded, Decoder, DecoderLimits
+
+FILES = ["document.json", "document.pdf", "document.tif", "message.eml"]
+RASTER = Raster(1728, 100, (bytes(100) + b"\xff" * 116) * 100, 204.0, 98.0)
+FAX = b"Subject: x\r\nContent-Type: image/tiff\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + tiff.write([RASTER] * 3)
+ENVELOPE = Envelope(
+    session=1,
+    peer="192.0.2.1",
+    helo="x",
+    sender="jane@example.org",
+    received_at=1_000_000_000.0,
+    recipients=(Recipient(address="fax@uf-8000.local", mailbox="fax"),),
+)
+
+
+def with_decoder(work: Callable[[Decoder], Awaitable[None]], limits: DecoderLimits | None = None) -> None:
+    async def run() -> None:
+        decoder = Decoder(limits)
+        try:
+            async with asyncio.timeout(60):
+                await work(decoder)
+        finally:
+            await decoder.stop()
+
+    asyncio.run(run())
+
+
+def test_a_message_becomes_a_complete_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "spool" / "0007"
+    results: list[Decoded] = []
+
+    async def work(decoder: Decoder) -> None:
+        results.append(await decoder.decode(7, b"Subject: x\r\n\r\nhello\r\n", ENVELOPE, folder))
+
+    with_decoder(work)
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert [path.name for path in folder.parent.iterdir()] == ["0007"]
+    assert (folder / "message.eml").read_bytes() == b"Subject: x\r\n\r\nhello\r\n"
+    description = json.loads((folder / "document.json").read_text())
+    assert description["id"] == 7
+    assert description["received_at"] == "2001-09-09T01:46:40+00:00"
+    assert description["envelope"] == ENVELOPE.as_dict()
+    assert description["result"] == results[0].result == "R-OK"
+    assert description["pages"][0]["dpi"] == [204.0, 196.0]
+    assert len(tiff.read((folder / "document.tif").read_bytes())) == len(results[0].pages) == 1
+    assert (folder / "document.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_same_job_again_gives_the_same_folder(tmp_path: Path) -> None:
+    async def work(decoder: Decoder) -> None:
+        first = await decoder.decode(1, FAX, ENVELOPE, tmp_path / "0001")
+        (tmp_path / ".0001.unfinished").mkdir()
+        assert await decoder.decode(1, FAX, ENVELOPE, tmp_path / "0001") == first
+        assert [path.name for path in tmp_path.iterdir()] == ["0001"]
+
+    with_decoder(work)
+
+
+def test_a_message_that_cannot_be_read_becomes_an_error_sheet(tmp_path: Path) -> None:
+    async def work(decoder: Decoder) -> None:
+        decoded = await decoder.decode(1, b"Content-Type: application/pdf\r\n\r\n%PDF", ENVELOPE, tmp_path / "0001")
+        assert (decoded.result, len(decoded.pages)) == ("870", 1)
+        assert "application/pdf" in decoded.reason
+        assert decoder.restarts == 0
+
+    with_decoder(work)
+    assert sorted(path.name for path in (tmp_path / "0001").iterdir()) == FILES
+
+
+def test_a_message_that_needs_too_much_memory_ends_the_worker_and_not_the_machine(tmp_path: Path) -> None:
+    async def work(decoder: Decoder) -> None:
+        decoded = await decoder.decode(1, b"Subject: x\r\n\r\n" + b"a" * 60_000_000, ENVELOPE, tmp_path / "0001")
+        assert decoded.result == "870"
+        assert decoded.reason == "the message ended the decoder"
+        assert decoder.restarts == 1
+        assert (await decoder.decode(2, b"\r\nhello\r\n", ENVELOPE, tmp_path / "0002")).result == "R-OK"
+
+    with_decoder(work, DecoderLimits(address_space=250 * 1024 * 1024))
+
+
+def test_a_message_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    async def work(decoder: Decoder) -> None:
+        assert (await decoder.decode(1, b"\r\nhello\r\n", ENVELOPE, tmp_path / "0001")).result == "R-OK"
+        assert decoder.worker_pid is not None
+        os.kill(decoder.worker_pid, signal.SIGSTOP)
+        decoded = await decoder.decode(2, b"\r\nhello\r\n", ENVELOPE, tmp_path / "0002")
+        assert decoded.result == "870"
+        assert "took more than" in decoded.reason
+
+    with_decoder(work, DecoderLimits(seconds=1.5))
+
+
+def test_a_worker_that_died_between_jobs_is_replaced(tmp_path: Path) -> None:
+    async def work(decoder: Decoder) -> None:
+        await decoder.decode(1, b"\r\nhello\r\n", ENVELOPE, tmp_path / "0001")
+        assert decoder.worker_pid is not None
+        os.kill(decoder.worker_pid, signal.SIGKILL)
+        await asyncio.sleep(0.1)
+        assert (await decoder.decode(2, b"\r\nhello\r\n", ENVELOPE, tmp_path / "0002")).result == "R-OK"
+
+    with_decoder(work)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    async def work(decoder: Decoder) -> None:
+        with pytest.raises(FauxfaxError, match="cannot be written"):
+            await decoder.decode(1, b"\r\nhello\r\n", ENVELOPE, tmp_path / "file" / "0001")
+
+    with_decoder(work)
