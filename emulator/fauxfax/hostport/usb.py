@@ -181,6 +181,7 @@ class PrinterFunction:
             if self.attached:
                 self.attached = False
                 self._end_all(Outcome.GONE)
+                self._port.reset()
             else:
                 self._attach()
             if self._listener is not None:
@@ -205,16 +206,18 @@ class PrinterFunction:
         transfer = queue[0]
         chunk = memoryview(transfer.data)[transfer.actual : transfer.actual + room]
         transfer.actual += len(chunk)
-        if len(chunk):
-            port.write(chunk)
-        if transfer.actual == len(transfer.data) and queue and queue[0] is transfer:
+        last = transfer.actual == len(transfer.data)
+        if last:  # what the machine has acknowledged is done, even if it leaves the bus on account of it
             queue.popleft()
+        if chunk:
+            port.write(chunk)
+        if last:
             transfer.end(Outcome.DONE)
         return True
 
     def _move_in(self) -> bool:
         queue, port = self._queues[BULK_IN], self._port
-        if not queue or not port.pending:
+        if not queue or not (port.pending or not queue[0].length):
             return False
         transfer = queue.popleft()
         transfer.data = port.read(transfer.length)
