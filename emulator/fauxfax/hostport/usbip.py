@@ -213,7 +213,7 @@ def _text(field: bytes) -> str:
 
 
 class ServerParser:
-    """What a client sends. `feed()` raises FormatError on what is no USB/IP; the connection is good for nothing then."""
+    """What a client sends. `feed()` raises FormatError on what is no USB/IP: drop the connection then."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

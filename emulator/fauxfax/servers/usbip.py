@@ -1,0 +1,224 @@
+"""USB/IP over TCP: machines that a kernel attaches with `usbip attach -r HOST -b 1-1`.
+
+Importing a device is plugging the cable in, closing the connection is pulling it. A machine that restarts closes the
+connection: to the client that is an unplug for good, it attaches again. asyncio sets TCP_NODELAY by itself; without
+it every round trip would cost 44 ms. The framing is never broken, not even to inject a fault: a half-sent reply hangs
+the client's kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from fauxfax.clock import Clock
+from fauxfax.errors import FormatError
+from fauxfax.hostport import usbip
+from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
+from fauxfax.hostport.usbdescriptors import BIDIRECTIONAL, PRINTER_CLASS, PRINTER_SUBCLASS, Speed
+
+Plug = Callable[[], PrinterFunction]
+"""Puts a cable into a machine's USB socket."""
+
+MAX_CONNECTIONS = 64
+"""Connections at a time; the next one is closed at once. A project value."""
+MAX_WAITING = 1024
+"""Transfers of one client that may wait at a time; no host has so many. A project value."""
+IMPORT_SECONDS = 30.0
+"""A connection that has imported nothing by then is closed (machine seconds). A project value."""
+STATUS = {
+    Outcome.DONE: 0,
+    Outcome.STALLED: usbip.EPIPE,
+    Outcome.CANCELLED: usbip.ECONNRESET,
+    Outcome.GONE: usbip.ESHUTDOWN,
+}
+log = logging.getLogger(__name__)
+
+
+class UsbipServer:
+    """Offers machines as `1-1`, `1-2`, … in the order of `plugs`; each has one cable."""
+
+    def __init__(self, plugs: Sequence[Plug], clock: Clock) -> None:
+        self.plugs = plugs
+        self.clock = clock
+        self.connections: set[UsbipConnection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen. Returns the port that is really used."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: UsbipConnection(self), host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Stop listening and pull every cable."""
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self.connections):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    def exports(self) -> list[usbip.Export]:
+        """The machines that are there now."""
+        exports = []
+        for number, plug in enumerate(self.plugs, start=1):
+            function = plug()
+            if function.attached:
+                exports.append(_export(number, function))
+            function.unplug()
+        return exports
+
+    def taken(self, number: int) -> bool:
+        """Whether the cable of machine `number` is in use."""
+        return any(connection.number == number for connection in self.connections)
+
+
+class UsbipConnection(asyncio.Protocol):
+    """One client: operations first, then the transfers of the device it imported."""
+
+    def __init__(self, server: UsbipServer) -> None:
+        self.number = 0
+        self._server = server
+        self._parser = usbip.ServerParser()
+        self._function: PrinterFunction | None = None
+        self._waiting: dict[int, Transfer] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the client in, unless too many are here."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._peer = transport.get_extra_info("peername")
+        if len(self._server.connections) >= MAX_CONNECTIONS:
+            log.warning("usbip: %s dropped: %d connections are open", self._peer, MAX_CONNECTIONS)
+            transport.abort()
+            return
+        self._server.connections.add(self)
+        self._patience = self._server.clock.deadline(IMPORT_SECONDS, self.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Requests, or pieces of them."""
+        try:
+            requests = self._parser.feed(data)
+            while requests and not self._transport.is_closing():
+                for request in requests:
+                    self._handle(request)
+                requests = self._parser.feed(b"")
+        except FormatError as error:
+            log.warning("usbip: %s dropped: %s", self._peer, error)
+            self.abort()
+
+    def pause_writing(self) -> None:
+        """The client does not read its replies: take no more requests from it."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The cable is out."""
+        if self not in self._server.connections:
+            return
+        self._server.connections.discard(self)
+        self._patience.cancel()
+        self._waiting.clear()
+        if self._function is not None:
+            self._function.unplug()
+
+    def abort(self) -> None:
+        """Pull the cable."""
+        self._transport.abort()
+
+    def _handle(self, request: usbip.Request) -> None:
+        match request:
+            case usbip.Submit():
+                self._submit(request)
+            case usbip.Unlink():
+                self._unlink(request)
+            case usbip.ImportRequest(busid):
+                self._import(busid)
+            case usbip.DevlistRequest():
+                interface = (PRINTER_CLASS, PRINTER_SUBCLASS, BIDIRECTIONAL)
+                self._transport.write(usbip.pack_devlist_reply(self._server.exports(), interface))
+
+    def _import(self, busid: str) -> None:
+        bus, _, digits = busid.partition("-")
+        number = int(digits) if bus == "1" and digits.isascii() and digits.isdigit() and len(digits) < 6 else 0
+        if not 1 <= number <= len(self._server.plugs):
+            self._refuse(usbip.STATUS_NO_DEVICE)
+        elif self._server.taken(number):
+            self._refuse(usbip.STATUS_BUSY)
+        else:
+            function = self._server.plugs[number - 1]()
+            if not function.attached:
+                function.unplug()
+                self._refuse(usbip.STATUS_NO_DEVICE)
+                return
+            self.number, self._function = number, function
+            function.on_attachment(self.abort)
+            self._patience.cancel()
+            self._parser.imported()
+            self._transport.write(usbip.pack_import_reply(_export(number, function)))
+
+    def _refuse(self, status: int) -> None:
+        self._transport.write(usbip.pack_import_reply(None, status))
+        self._transport.close()
+
+    def _submit(self, request: usbip.Submit) -> None:
+        assert self._function is not None
+        if request.seqnum in self._waiting or len(self._waiting) >= MAX_WAITING:
+            raise FormatError(f"{len(self._waiting)} transfers wait, or one of this number does", f"{request.seqnum}")
+        if request.endpoint == 0:
+            self._control(self._function, request)
+            return
+        address = request.endpoint | request.direction << 7
+
+        def done(transfer: Transfer) -> None:
+            if self._waiting.pop(request.seqnum, None) is None:
+                return
+            data = transfer.data if request.direction == usbip.IN else b""
+            status = STATUS[transfer.outcome or Outcome.GONE]
+            self._transport.write(usbip.pack_submit_reply(request.seqnum, status, transfer.actual, data))
+
+        transfer = Transfer(address, request.data, request.length, done)
+        self._waiting[request.seqnum] = transfer
+        self._function.submit(transfer)
+
+    def _control(self, function: PrinterFunction, request: usbip.Submit) -> None:
+        setup = Setup.parse(request.setup)
+        reply = function.control(setup)
+        if reply is None:
+            self._transport.write(usbip.pack_submit_reply(request.seqnum, usbip.EPIPE, 0))
+        elif request.direction == usbip.IN:
+            reply = reply[: request.length]
+            self._transport.write(usbip.pack_submit_reply(request.seqnum, 0, len(reply), reply))
+        else:
+            self._transport.write(usbip.pack_submit_reply(request.seqnum, 0, len(request.data)))
+
+    def _unlink(self, request: usbip.Unlink) -> None:
+        """A transfer that is taken back is never completed; one that had ended is not taken back."""
+        assert self._function is not None
+        victim = self._waiting.pop(request.victim, None)
+        cancelled = victim is not None and self._function.cancel(victim)
+        self._transport.write(usbip.pack_unlink_reply(request.seqnum, usbip.ECONNRESET if cancelled else 0))
+
+
+def _export(number: int, function: PrinterFunction) -> usbip.Export:
+    identity = function.identity
+    return usbip.Export(
+        path=f"/sys/devices/fauxfax/usb1/1-{number}",
+        busid=f"1-{number}",
+        busnum=1,
+        devnum=number,
+        speed=usbip.SPEED_HIGH if function.speed is Speed.HIGH else usbip.SPEED_FULL,
+        vendor=identity.vendor,
+        product=identity.product,
+        release=identity.release,
+        device_class=0,
+        subclass=0,
+        protocol=0,
+        configuration=function.configuration,
+        configurations=1,
+        interfaces=1,
+    )
