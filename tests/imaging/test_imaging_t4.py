@@ -127,6 +127,20 @@ def test_a_truncated_strip_gives_the_rows_it_holds(coding, share):
 
 
 @CODING
+@ALIGNED
+def test_wherever_a_strip_is_cut_the_whole_rows_are_kept_and_none_is_bad(coding, aligned_eol):
+    page = noise_page(width=100, height=12)
+    strip = t4.encode(page, coding, aligned_eol=aligned_eol)
+    heights = set()
+    for size in range(len(strip)):
+        decoded = t4.decode_strips([strip[:size]], 100, 12, 12, coding, aligned_eol=aligned_eol, quick=False)
+        assert decoded.rows == page.rows[: len(decoded.rows)]
+        assert decoded.bad_rows == (), f"{size} of {len(strip)} octets"
+        heights.add(decoded.height)
+    assert heights >= set(range(12)), "every number of rows occurs"
+
+
+@CODING
 def test_damage_ends_with_its_strip(coding):
     page = text_page()
     strips = encode_strips(page, coding, 100)

@@ -98,4 +98,6 @@ def inverted(rows: bytes, width: int) -> bytes:
 
 def without_padding(rows: bytes, width: int) -> bytes:
     """Packed rows whose bits beyond the width are 0."""
-    return rows if width % 8 == 0 else Image.frombytes("1", (width, len(rows) // ((width + 7) // 8)), rows).tobytes()
+    if not rows or width % 8 == 0:
+        return rows
+    return Image.frombytes("1", (width, len(rows) // ((width + 7) // 8)), rows).tobytes()

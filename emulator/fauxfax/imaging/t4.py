@@ -8,7 +8,6 @@ the page. Every strip that is not proven goes to our own decoder, which knows th
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -104,27 +103,23 @@ def decode_strips(
 
     `quick=False` leaves everything to our own decoder.
     """
-    if coding is Coding.JBIG:
-        raise Misuse("t4: JBIG cannot be decoded; refuse the page before")
     proven: list[bytes | None] = [None] * len(strips)
-    if quick and height and strips and coding is not Coding.UNCOMPRESSED:
+    if quick and height and strips and coding not in (Coding.UNCOMPRESSED, Coding.JBIG):
         k = _k_of(strips[0]) if coding is Coding.MR else libtiff.K_FINE
         proven = _prove(strips, width, height, _scheme(coding, rows_per_strip, aligned_eol, k))
     parts: list[StripRows] = []
     above = bytes((width + 7) // 8)
     for number, (strip, rows) in enumerate(zip(strips, proven, strict=True)):
         wanted = min(rows_per_strip, height - number * rows_per_strip)
-        part = StripRows([rows], [], end_damaged=False) if rows is not None else None
-        part = part or _decode_slowly(strip, width, wanted, coding, above)
-        last = number == len(strips) - 1
-        if rows is None and not last:
-            _fill(part, wanted, above)
+        if rows is not None:
+            part = StripRows([rows], [], end_damaged=False)
+        else:
+            part = _decode_slowly(strip, width, wanted, coding, above)
+            if number < len(strips) - 1:
+                _fill(part, wanted, above)
         parts.append(part)
         above = part.rows[-1][-len(above) :] if part.rows else above
-    decoded = _assemble(parts, width, height, proven=None not in proven)
-    if coding is Coding.UNCOMPRESSED:
-        return dataclasses.replace(decoded, rows=without_padding(decoded.rows, width))
-    return decoded
+    return _assemble(parts, width, height, proven=None not in proven)
 
 
 def encode(raster: Raster, coding: Coding, *, aligned_eol: bool = False) -> bytes:
@@ -144,9 +139,9 @@ def encode(raster: Raster, coding: Coding, *, aligned_eol: bool = False) -> byte
 
 def _scheme(coding: Coding, rows_per_strip: int, aligned_eol: bool, k: int) -> libtiff.Scheme:
     compression = {Coding.ALIGNED_MH: 2, Coding.MH: 3, Coding.MR: 3, Coding.MMR: 4}[coding]
-    options = (libtiff.T4_TWO_DIMENSIONAL if coding is Coding.MR else 0) | (
-        libtiff.T4_ALIGNED_EOL if aligned_eol else 0
-    )
+    options = libtiff.T4_TWO_DIMENSIONAL if coding is Coding.MR else 0
+    if aligned_eol:
+        options |= libtiff.T4_ALIGNED_EOL
     return libtiff.Scheme(compression, options, rows_per_strip, k)
 
 
@@ -182,11 +177,14 @@ def _same_picture(strip: bytes, encoded: bytes, scheme: libtiff.Scheme) -> bool:
 
 
 def _decode_slowly(strip: bytes, width: int, height: int | None, coding: Coding, above: bytes) -> StripRows:
+    if coding is Coding.JBIG:
+        raise Misuse("t4: JBIG cannot be decoded; refuse the page before")
     if coding is Coding.UNCOMPRESSED:
         stride = len(above)
         whole = len(strip) // stride
-        rows = [strip[at * stride : (at + 1) * stride] for at in range(whole if height is None else min(whole, height))]
-        return StripRows(rows, [], end_damaged=False)
+        size = stride * (whole if height is None else min(whole, height))
+        rows = without_padding(strip[:size], width)
+        return StripRows([rows[at : at + stride] for at in range(0, size, stride)], [], end_damaged=False)
     decoder = StripDecoder(strip, width, MAX_ROWS if height is None else height, height=height, above=above)
     if coding is Coding.MMR:
         return decoder.decode_mmr()

@@ -94,11 +94,11 @@ class StripDecoder:
         position = 0
         while len(self._rows) < self._wanted and not stream.ends(position):
             after, changes = decode_row(position)
-            if changes is None and not stream.only_zeros_from(after):
+            if self._is_cut(after, changes):
+                return self._result(end_damaged=self._height is None)
+            if changes is None:
                 self._lose_the_rest()
                 return self._result(end_damaged=False)
-            if changes is None or after > stream.length:
-                return self._result(end_damaged=self._height is None)
             self._add(changes)
             position = (after + 7) // 8 * 8 if aligned else after
         return self._result(end_damaged=not stream.ends(position))
@@ -116,10 +116,9 @@ class StripDecoder:
                 after, changes = self._one_dimensional(start)
             elif reference_is_good:
                 after, changes = self._two_dimensional(start)
-            ended = stream.only_zeros_from(after)
-            if ended and (changes is None or after > stream.length):
+            if self._is_cut(after, changes):
                 return self._result(end_damaged=self._height is None)
-            eol = stream.length if ended else stream.after_eol(after)
+            eol = stream.length if stream.only_zeros_from(after) else stream.after_eol(after)
             reference_is_good = changes is not None and eol > 0
             if changes is not None and reference_is_good:
                 self._add(changes)
@@ -130,6 +129,12 @@ class StripDecoder:
             tagged = two_dimensional
             position = eol if eol > 0 else stream.length
         return self._result(end_damaged=not stream.is_return_to_control(position, tagged=tagged))
+
+    def _is_cut(self, after: int, changes: Changes | None) -> bool:
+        """Whether a row needs more bits than the strip has: it was cut there, not damaged."""
+        if changes is not None:
+            return after > self._stream.length
+        return after + RUN_BITS > self._stream.length or self._stream.only_zeros_from(after)
 
     # Rows
 
