@@ -137,16 +137,19 @@ class Dialogue:
 
     def _carry_out(self, step: Step, argument: str) -> Reply:
         """Ask for a fault, then do it. Raises FormatError for arguments that cannot be read."""
-        path = self._path(step, argument) if step in _KEYWORDS else None
-        recipient = str(path.address) if path is not None and step is Step.RCPT else ""
-        sender = _text(path.address) if path is not None and step is not Step.RCPT else self._sender
-        rule = self._host.ask(step.value.lower(), sender=sender, recipient=recipient, peer=self._peer)
-        if rule is not None and (scripted := scripted_reply(rule)) is not None:
-            return scripted
-        if path is not None:
-            answer = self._rcpt(path) if step is Step.RCPT else self._begin(step, path)
-        else:
+        if step not in _KEYWORDS:
+            rule = self._host.ask(step.value.lower(), sender=self._sender, peer=self._peer)
+            if rule is not None and (scripted := scripted_reply(rule)) is not None:
+                return scripted
             answer = _HANDLERS[step](self, argument.strip())
+        else:
+            path = self._path(step, argument)
+            name = str(path.address) if path.address is not None else ""
+            sender, recipient = (self._sender, name) if step is Step.RCPT else (name, "")
+            rule = self._host.ask(step.value.lower(), sender=sender, recipient=recipient, peer=self._peer)
+            if rule is not None and (scripted := scripted_reply(rule)) is not None:
+                return scripted
+            answer = self._rcpt(path, name) if step is Step.RCPT else self._begin(step, path, name)
         return answer._replace(rule=rule) if rule is not None else answer
 
     @staticmethod
@@ -165,7 +168,7 @@ class Dialogue:
         self._recipients: list[Recipient] = []
         self._refused = 0
 
-    def _begin(self, step: Step, path: Path) -> Reply:
+    def _begin(self, step: Step, path: Path, sender: str) -> Reply:
         """MAIL, SEND, SOML, SAML: RFC 821 3.1 and 3.4."""
         check_parameters(path.parameters, self._sender_parameters)
         if reason := self._host.refusal():
@@ -180,20 +183,20 @@ class Dialogue:
         if size > (room := self._available()) or room <= 0:
             return NO_STORAGE
         self._reset()
-        self._sender = _text(path.address)
+        self._sender = sender
         self._mode = Mode[step.value]
         self._parameters = path.parameters
         return SENDER_OK
 
-    def _rcpt(self, path: Path) -> Reply:
+    def _rcpt(self, path: Path, name: str) -> Reply:
         check_parameters(path.parameters, self._recipient_parameters)
         if path.address is None:
             raise FormatError("expected a recipient")
-        answer = self._accept(path.address, path.parameters)
+        answer = self._accept(path.address, name, path.parameters)
         self._refused += answer.code >= 400
         return answer
 
-    def _accept(self, address: Address, parameters: Mapping[str, str]) -> Reply:
+    def _accept(self, address: Address, name: str, parameters: Mapping[str, str]) -> Reply:
         if len(self._recipients) >= self._limits.recipients:
             return reply(Code.NO_STORAGE, "Requested action not taken: too many recipients", "4.5.3")
         if self._mode is Mode.SEND and not self._host.terminal_ready():
@@ -205,7 +208,7 @@ class Dialogue:
             return reply(Code(found.code), found.text)
         self._recipients.append(
             Recipient(
-                address=str(address),
+                address=name,
                 mailbox=found.mailbox,
                 forward=found.forward,
                 subaddress=found.subaddress,
@@ -328,7 +331,3 @@ def _default_text(code: int) -> str:
 def _parameters(announced: tuple[str, ...], by_extension: Mapping[str, set[str]]) -> frozenset[str]:
     """The parameters of the extensions that are announced."""
     return frozenset().union(*(by_extension.get(line, set()) for line in announced))
-
-
-def _text(address: Address | None) -> str:
-    return str(address) if address is not None else ""

@@ -30,6 +30,8 @@ class State(Enum):
     CLOSED = "closed"
     """The last reply was given; whatever comes is ignored."""
 
+    __hash__ = object.__hash__  # members are single: the tables below are looked up several times a message
+
 
 class Step(Enum):
     """What moves a session: the commands, then the receiver's own steps."""
@@ -53,6 +55,8 @@ class Step(Enum):
     REFUSED = "the message ended, and was refused"
     VERDICT = "the verdict came"
     CLOSE = "the session is over"
+
+    __hash__ = object.__hash__
 
 
 COMMANDS = {step.value: step for step in Step if step.value.isupper()}

@@ -70,6 +70,8 @@ def check_parameters(parameters: Mapping[str, str], allowed: Iterable[str]) -> N
 
 def decode_xtext(text: str) -> str:
     """Plain text from xtext (RFC 3461 4). Raises FormatError. Octets beyond ASCII become `?`."""
+    if not text:
+        return ""
     if not _XTEXT.fullmatch(text):
         raise FormatError("not xtext", text[:40])
     octets = re.sub(r"\+([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), text)
