@@ -1,0 +1,112 @@
+"""What the servers of whole files (LPD, FTP) share: a listener with a limit, and a connection that moves octets.
+
+Back-pressure is TCP's own: while the machine has no room, nothing is read from the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from fauxfax.clock import Clock, Timer
+
+IDLE_SECONDS = 300.0
+"""How long a silent connection is kept (machine seconds): a project value."""
+MAX_CONNECTIONS = 64
+"""Connections at a time; the next one is closed at once. A project value."""
+
+
+class Connection(asyncio.Protocol, ABC):
+    """One connection. Subclasses say what octets mean; `pump()` may be called at any time, and never runs in itself."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, clock: Clock, connections: set[Connection]) -> None:
+        self._clock = clock
+        self._connections = connections
+        self._pumping = False
+        self._pump_again = False
+        self._idle: Timer | None = None
+
+    @abstractmethod
+    def opened(self) -> None:
+        """The client is there."""
+
+    @abstractmethod
+    def move(self) -> None:
+        """Do what can be done now."""
+
+    @abstractmethod
+    def closed(self) -> None:
+        """The client is gone."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless too many are here."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        if len(self._connections) >= MAX_CONNECTIONS:
+            transport.abort()
+            return
+        self._connections.add(self)
+        self.opened()
+        self.touch()
+        self.pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The connection is gone, whoever ended it."""
+        if self in self._connections:
+            self._connections.discard(self)
+            self.rest()
+            self.closed()
+
+    def abort(self) -> None:
+        """Cut the connection without a farewell, as a machine that loses power does."""
+        self.transport.abort()
+
+    def touch(self) -> None:
+        """The client has IDLE_SECONDS from now on to do something."""
+        self.rest()
+        self._idle = self._clock.deadline(IDLE_SECONDS, self.abort)
+
+    def rest(self) -> None:
+        """It is not the client's turn: the machine takes the time it takes."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def pump(self) -> None:
+        """Do what can be done now; a call from inside is done after the one that runs."""
+        self._pump_again = True
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._pump_again and not self.transport.is_closing():
+                self._pump_again = False
+                self.move()
+        finally:
+            self._pumping = False
+
+
+class StreamServer:
+    """Listens and makes a connection for each client."""
+
+    def __init__(self, connect: Callable[[set[Connection]], Connection]) -> None:
+        self._connect = connect
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen. Returns the port that is really used."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: self._connect(self._connections), host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self._connections):
+            connection.abort()
+        await asyncio.sleep(0)
