@@ -155,12 +155,18 @@ def press(client: Client, as_json: bool, keys: tuple[str, ...]) -> None:
     show(answer, as_json, lambda p: [f"| {line:<20} |" for line in p["lines"]])
 
 
-@cli.group(invoke_without_command=True)
-@click.pass_context
-def tray(context: click.Context) -> None:
+class _ListByDefault(click.Group):
+    """A group whose `list` may be left out: `fauxfax tray --json` is `fauxfax tray list --json`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@cli.group(cls=_ListByDefault)
+def tray() -> None:
     """Printed documents: list, show N, export N DIR."""
-    if context.invoked_subcommand is None:
-        context.invoke(tray_list)
 
 
 def _summary(document: dict[str, Any]) -> str:
@@ -253,7 +259,7 @@ def power(client: Client, as_json: bool, action: str) -> None:
     )
 
 
-@cli.group()
+@cli.group(cls=_ListByDefault)
 def fault() -> None:
     """Make the machine misbehave: arm RULE…, list, clear."""
 

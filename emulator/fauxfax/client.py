@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import time  # noqa: TID251 - patience with a peer, not machine time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,16 +68,16 @@ class Client:
         return content
 
     def events(self, since: int, timeout: float) -> Iterator[dict[str, Any]]:
-        """The events after that number, as they come. Ends when none came for `timeout` seconds."""
-        connection = self._connect(timeout)
+        """The events after that number, as they come, for `timeout` seconds in all."""
+        connection, deadline = self._connect(timeout), time.monotonic() + timeout
         try:
             connection.request("GET", f"/v1/events?since={since}")
             response = connection.getresponse()
             while line := response.readline():
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
-                elif line == b": listening\n":
-                    yield {"event": "listening", "sequence": since}
+                if connection.sock is not None:  # comments keep the stream alive: the deadline is ours to keep
+                    connection.sock.settimeout(max(0.001, deadline - time.monotonic()))
         except TimeoutError:
             return
         except (OSError, http.client.HTTPException) as error:

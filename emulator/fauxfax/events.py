@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -233,17 +234,28 @@ class EventStream:
         self._records: list[Record] = []
         self._sequence = 0
         self._subscribers: list[Subscriber] = []
+        self._undelivered: deque[Record] = deque()
 
     def publish(self, event: Event) -> Record:
-        """Stamp the event with its sequence number and machine time and hand it on."""
+        """Stamp the event with its sequence number and machine time and hand it on.
+
+        What a subscriber publishes in turn is delivered after the event it answers, so that everybody sees one order.
+        """
         self._sequence += 1
         record = Record(self._sequence, self._now(), event)
         self._records.append(record)
         if len(self._records) > 2 * self._keep:
             del self._records[: -self._keep]
-        for subscriber in tuple(self._subscribers):
-            subscriber(record)
+        self._undelivered.append(record)
+        if self._undelivered[0] is record:
+            self._deliver()
         return record
+
+    def _deliver(self) -> None:
+        while self._undelivered:
+            for subscriber in tuple(self._subscribers):
+                subscriber(self._undelivered[0])
+            self._undelivered.popleft()
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Add a subscriber. Returns the function that removes it."""

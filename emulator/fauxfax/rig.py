@@ -20,6 +20,7 @@ from fauxfax.attendant import Attendant
 from fauxfax.client import RUN_FILE
 from fauxfax.clock import Clock, parse_clock
 from fauxfax.errors import Misuse
+from fauxfax.events import PoweredOff, Record
 from fauxfax.firmware import factory
 from fauxfax.ifax.host import Limits, MessageReceived
 from fauxfax.machine.desk import Desk
@@ -27,13 +28,13 @@ from fauxfax.machine.machine import Machine
 from fauxfax.machine.settings import Settings
 from fauxfax.models import find_model
 from fauxfax.servers.control import ControlServer
-from fauxfax.servers.decoder import DecoderProcess
+from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.documents import DocumentRoom
+from fauxfax.servers.lpd import LpdServer
 from fauxfax.servers.rawport import RawPortServer
 from fauxfax.servers.smtp import SmtpServer
 from fauxfax.servers.ticker import Ticker
 from fauxfax.servers.tray import Tray
-from fauxfax.servers.usbip import UsbipServer
 
 
 class Listener(Protocol):
@@ -115,9 +116,20 @@ class Rig:
             self.machine.faults.arm(rule)
         self.ports: dict[str, int] = {}
         self._settings = settings
-        self._decoder = DecoderProcess()
+        self._decoder = Decoder()
         self._documents = DocumentRoom(self.machine, self.tray, self._decoder)
         self._ticker = Ticker(self.clock)
+        self._smtp = SmtpServer(
+            self.desk,
+            MessageRoom(self.machine, durable=config.smtp.durable),
+            self.clock,
+            _limits(config.smtp),
+            durable=config.smtp.durable,
+            stored=self.machine.accepted,
+            publish=self.machine.events.publish,
+            dark=lambda: self.machine.power == "off",
+        )
+        self.machine.events.subscribe(self._power_gone)
         self._servers: list[Listener] = []
 
     async def start(self) -> dict[str, Any]:
@@ -152,19 +164,11 @@ class Rig:
                 raise result
 
     def _ways_in(self) -> dict[str, Callable[[], Listener]]:
-        machine, smtp = self.machine, self.config.smtp
+        machine = self.machine
         return {
-            "smtp": lambda: SmtpServer(
-                self.desk,
-                MessageRoom(machine, durable=smtp.durable),
-                self.clock,
-                _limits(smtp),
-                durable=smtp.durable,
-                stored=machine.accepted,
-                publish=machine.events.publish,
-            ),
+            "smtp": lambda: self._smtp,
             "raw": lambda: RawPortServer(lambda: machine.open_port("raw"), self.clock),
-            "usbip": lambda: UsbipServer([machine.open_port("usb")], speed=self.config.usb.speed),
+            "lpd": lambda: LpdServer(lambda: machine.open_port("lpd"), self.clock),
             "control": lambda: ControlServer(Attendant(machine, self.tray), self.tray, self._setting_rows),
         }
 
@@ -178,6 +182,10 @@ class Rig:
                 "with --set, or let the system pick with --free-ports"
             ) from None
         self._servers.append(server)
+
+    def _power_gone(self, record: Record) -> None:
+        if isinstance(record.event, PoweredOff):
+            self._smtp.cut()
 
     def _announcement(self) -> dict[str, Any]:
         return {

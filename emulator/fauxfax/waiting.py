@@ -35,9 +35,7 @@ def wait_for(client: Client, what: str, *, count: int, new: bool, timeout: float
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return False
-        for event in client.events(status["sequence"], remaining):
-            if event["sequence"] > status["sequence"]:
-                break
+        next(client.events(status["sequence"], remaining), None)
         status = client.get("/v1/machine")
     return True
 

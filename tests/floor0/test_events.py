@@ -42,3 +42,16 @@ def test_who_comes_late_gets_what_was_kept() -> None:
         stream.publish(PoweredOn())
     assert [record.sequence for record in stream.since(0)] == list(range(26, 36))
     assert [record.sequence for record in stream.since(33)] == [34, 35]
+
+
+def test_everybody_sees_one_order_also_when_a_subscriber_publishes() -> None:
+    stream, seen = EventStream(lambda: 0.0), []
+
+    def answer(record: Record) -> None:
+        if record.sequence < 3:
+            stream.publish(PoweredOn())
+
+    stream.subscribe(answer)
+    stream.subscribe(lambda record: seen.append(record.sequence))
+    stream.publish(PoweredOn())
+    assert seen == [1, 2, 3]

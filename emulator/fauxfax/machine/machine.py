@@ -18,6 +18,8 @@ from fauxfax.events import (
     DataDropped,
     DocumentFailed,
     DocumentPrinted,
+    ErrorCleared,
+    ErrorRaised,
     Event,
     EventStream,
     FaultFired,
@@ -111,7 +113,7 @@ class Machine:
         self._dropped: dict[str, int] = {}
         self.sunk = 0
         self.since_start: Counter[str] = Counter()
-        self.events.subscribe(self._count)
+        self.events.subscribe(self._notice)
         self.power = "off"
         self.state = "off"
         self.profile: Profile | None = None
@@ -325,13 +327,16 @@ class Machine:
     def _publish(self, event: Event) -> None:
         self.events.publish(event)
 
-    def _count(self, record: Record) -> None:
-        """What `fauxfax wait` counts."""
+    def _notice(self, record: Record) -> None:
+        """Count what `fauxfax wait` waits for, and show what the engine reports of its own accord."""
         match record.event:
             case DocumentPrinted() | DocumentFailed():
                 self.since_start["documents"] += 1
             case PagePrinted():
                 self.since_start["pages"] += 1
+                self.refresh()
+            case ErrorRaised() | ErrorCleared():
+                self.refresh()
             case UpdateStateChanged(state=State.COMMITTED.value | State.REFUSED.value):
                 self.since_start["updates"] += 1
 

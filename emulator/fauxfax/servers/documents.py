@@ -8,24 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
-from typing import Protocol
 
 from fauxfax.events import FirmwareStarted, MessageAccepted, Record
-from fauxfax.ifax.host import Envelope
 from fauxfax.machine.machine import Machine
 from fauxfax.machine.memory import Stored
+from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.tray import Tray
 
 MM_PER_INCH = 25.4
-
-
-class Decoder(Protocol):
-    """Makes a message into a complete document folder, in a process of its own."""
-
-    async def prepare(self, number: int, message: bytes, envelope: Envelope, folder: Path) -> None:
-        """Write the folder, whole or not at all; a message that cannot be printed gives an error sheet."""
-        ...
 
 
 class DocumentRoom:
@@ -81,7 +71,7 @@ class DocumentRoom:
         if not folder.exists():
             self._machine.memory.decoding(number)
             body = self._machine.memory.body(number)
-            await self._decoder.prepare(number, body, message.envelope, folder)
+            await self._decoder.decode(number, body, message.envelope, folder)
         document = json.loads((folder / "document.json").read_text(encoding="utf-8"))
         if document["result"] != "R-OK":
             self._machine.undecodable(number, document["reason"])
