@@ -22,6 +22,8 @@ from fauxfax.clock import Clock, parse_clock
 from fauxfax.errors import Misuse
 from fauxfax.events import PoweredOff, Record
 from fauxfax.firmware import factory
+from fauxfax.hostport.usb import PrinterFunction
+from fauxfax.hostport.usbdescriptors import Identity, Speed
 from fauxfax.ifax.host import Limits, MessageReceived
 from fauxfax.machine.desk import Desk
 from fauxfax.machine.machine import Machine
@@ -35,6 +37,8 @@ from fauxfax.servers.rawport import RawPortServer
 from fauxfax.servers.smtp import SmtpServer
 from fauxfax.servers.ticker import Ticker
 from fauxfax.servers.tray import Tray
+from fauxfax.servers.usbip import UsbipServer
+from fauxfax.servers.usbredir import UsbredirServer
 
 
 class Listener(Protocol):
@@ -169,8 +173,16 @@ class Rig:
             "smtp": lambda: self._smtp,
             "raw": lambda: RawPortServer(lambda: machine.open_port("raw"), self.clock),
             "lpd": lambda: LpdServer(lambda: machine.open_port("lpd"), self.clock),
+            "usbip": lambda: UsbipServer([self._plug_usb], self.clock),
+            "usbredir": lambda: UsbredirServer(self._plug_usb, self.clock),
             "control": lambda: ControlServer(Attendant(machine, self.tray), self.tray, self._setting_rows),
         }
+
+    def _plug_usb(self) -> PrinterFunction:
+        """Put a cable into the USB socket."""
+        machine, model = self.machine, self.machine.model
+        identity = Identity(model.usb_vendor, model.usb_product, "Panasonic", model.name, machine.serial)
+        return PrinterFunction(machine.open_port("usb"), lambda: identity, Speed[self.config.usb.speed.upper()])
 
     async def _open(self, way: str, port: int, server: Listener) -> None:
         address = self.config.ports.address
