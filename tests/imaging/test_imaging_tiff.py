@@ -130,6 +130,21 @@ def test_a_resolution_that_says_nothing_is_the_fax_default(x, y, unit):
     assert (page.x_dpi, page.y_dpi) == (204, 196)
 
 
+@pytest.mark.parametrize(
+    "resolution",
+    [(5, 1, struct.pack("<2I", 204, 0)), (11, 1, struct.pack("<f", 204.0)), (2, 4, b"204\0")],
+    ids=["divides-by-zero", "float", "text"],
+)
+def test_a_resolution_of_no_known_kind_is_the_fax_default(resolution):
+    (page,) = tiff.read(one_page(t282=resolution))
+    assert (page.x_dpi, page.y_dpi) == (204, 196)
+
+
+def test_a_resolution_may_be_a_whole_number():
+    (page,) = tiff.read(one_page(t282=short(200), t283=long(100)))
+    assert (page.x_dpi, page.y_dpi) == (200, 100)
+
+
 def cyclic() -> bytes:
     file = TiffFile()
     tags = file.page_tags(noise_page(), Coding.MMR, encode_strips(noise_page(), Coding.MMR, 40), 40)

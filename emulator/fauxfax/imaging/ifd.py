@@ -74,10 +74,15 @@ class Directory:
         return default
 
     def ratio(self, tag: int) -> float | None:
-        """The value of a tag of one ratio (or number); None if it is absent or divides by zero. Raises FormatError."""
+        """The value of a tag of one ratio or number; None for absence, other types and division by zero.
+
+        Raises FormatError for values that are not one, or not in the file.
+        """
         entry = self._entries.get(tag)
-        if entry is None or entry.type != _RATIONAL:
-            return float(self.integer(tag)) if entry else None
+        if entry is None or entry.type not in (_RATIONAL, *_INTEGER_TYPES):
+            return None
+        if entry.type != _RATIONAL:
+            return float(self.integer(tag))
         if entry.count != 1:
             raise FormatError(f"{entry.count} values where 1 is wanted", self.where(tag))
         numerator, denominator = self._unpack(tag, entry, f"{self._order}2I")
