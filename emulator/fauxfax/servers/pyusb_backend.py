@@ -88,10 +88,10 @@ class OtherThread:
 
 
 class Descriptor:
-    """A descriptor as PyUSB wants it: an attribute for each field, and the octets nobody understood."""
+    """A descriptor as PyUSB wants it: an attribute for each field (0 beyond its length), and what else there is."""
 
     def __init__(self, octets: bytes, names: str) -> None:
-        at = 0
+        at, octets = 0, octets[: octets[0]]
         for name in ("bLength", "bDescriptorType", *names.split()):
             size = 2 if name.startswith(("w", "id", "bcd")) else 1
             setattr(self, name, int.from_bytes(octets[at : at + size], "little"))
@@ -104,7 +104,7 @@ _DEVICE = """bcdUSB bDeviceClass bDeviceSubClass bDeviceProtocol bMaxPacketSize0
 _CONFIGURATION = "wTotalLength bNumInterfaces bConfigurationValue iConfiguration bmAttributes bMaxPower"
 _INTERFACE = """bInterfaceNumber bAlternateSetting bNumEndpoints bInterfaceClass bInterfaceSubClass bInterfaceProtocol
                 iInterface"""
-_ENDPOINT = "bEndpointAddress bmAttributes wMaxPacketSize bInterval"
+_ENDPOINT = "bEndpointAddress bmAttributes wMaxPacketSize bInterval bRefresh bSynchAddress"
 _OFFSETS = {0: 18, 1: 25}
 """Where the endpoint descriptors stand in the configuration: behind 9 octets of its own and 9 of the interface."""
 

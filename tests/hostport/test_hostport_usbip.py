@@ -1,0 +1,214 @@
+"""USB/IP: the codec, and the server spoken to by a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from hostport_memory import DEVICE_ID, MemoryPort, plugged
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fauxfax.clock import ManualClock
+from fauxfax.errors import FormatError
+from fauxfax.hostport import usbip
+from fauxfax.hostport.usbip import SubmitReply, UnlinkReply
+from fauxfax.servers.usbip import IMPORT_SECONDS, MAX_CONNECTIONS, UsbipServer
+
+GET_DEVICE_ID = bytes((0xA1, 0, 0, 0, 0, 0, 0xFF, 0))
+
+
+class Client:
+    """The kernel's part, by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.parser = usbip.ReplyParser()
+        self.replies: list[usbip.Reply] = []
+
+    async def operation(self, request: bytes, size: int) -> bytes:
+        self.writer.write(request)
+        return await self.reader.readexactly(size)
+
+    async def attach(self, busid: str = "1-1") -> usbip.Export | int | None:
+        self.writer.write(usbip.pack_import_request(busid))
+        head = await self.reader.readexactly(8)
+        more = await self.reader.readexactly(312) if head.endswith(bytes(4)) else b""
+        return usbip.parse_import_reply(head + more)
+
+    def submit(self, seqnum: int, endpoint: int, direction: int, length: int, setup: bytes = bytes(8)) -> None:
+        if direction == usbip.IN:
+            self.parser.expect_data(seqnum)
+        self.writer.write(usbip.pack_submit(seqnum, 0x10001, endpoint, direction, length, setup))
+
+    async def reply(self) -> usbip.Reply:
+        while not self.replies:
+            data = await self.reader.read(65536)
+            assert data, "the server closed the connection"
+            self.replies += self.parser.feed(data)
+        return self.replies.pop(0)
+
+
+@contextlib.asynccontextmanager
+async def serving(*ports: MemoryPort, clock: ManualClock | None = None) -> AsyncIterator[tuple[UsbipServer, int]]:
+    server = UsbipServer([lambda port=port: plugged(port) for port in ports], clock or ManualClock())  # type: ignore[misc]
+    number = await server.start("127.0.0.1", 0)
+    try:
+        yield server, number
+    finally:
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def connected(number: int) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", number)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+
+
+async def converse() -> None:
+    port = MemoryPort()
+    async with serving(port) as (_, number), connected(number) as client:
+        export = await client.attach()
+        assert isinstance(export, usbip.Export)
+        assert (export.busid, export.vendor, export.speed) == ("1-1", 0x04DA, usbip.SPEED_HIGH)
+        client.submit(1, 0, usbip.IN, 255, GET_DEVICE_ID)
+        reply = await client.reply()
+        assert isinstance(reply, SubmitReply)
+        assert reply.data[2:].decode() == DEVICE_ID
+        data = bytes(range(256)) * 8192
+        client.submit(2, 1, usbip.OUT, len(data))
+        client.writer.write(data)
+        assert await client.reply() == SubmitReply(2, 0, len(data), b"")
+        assert bytes(port.heard) == data
+        client.submit(3, 2, usbip.IN, 4096)
+        client.submit(4, 5, usbip.IN, 64)
+        assert await client.reply() == SubmitReply(4, usbip.EPIPE, 0, b"")
+        port.change(say=b"answer")
+        assert await client.reply() == SubmitReply(3, 0, 6, b"answer")
+
+
+def test_a_client_imports_writes_and_reads() -> None:
+    asyncio.run(converse())
+
+
+def test_an_unlinked_transfer_is_never_completed_and_a_completed_one_not_unlinked() -> None:
+    async def run() -> None:
+        port = MemoryPort()
+        async with serving(port) as (_, number), connected(number) as client:
+            await client.attach()
+            client.submit(1, 2, usbip.IN, 64)
+            client.writer.write(usbip.pack_unlink(2, 0x10001, 1))
+            assert await client.reply() == UnlinkReply(2, usbip.ECONNRESET)
+            port.change(say=b"late")
+            client.submit(3, 2, usbip.IN, 64)
+            assert await client.reply() == SubmitReply(3, 0, 4, b"late")
+            client.writer.write(usbip.pack_unlink(4, 0x10001, 3))
+            assert await client.reply() == UnlinkReply(4, 0)
+
+    asyncio.run(run())
+
+
+def test_several_machines_are_listed_and_each_has_one_cable() -> None:
+    async def run() -> None:
+        first, second, dark = MemoryPort(), MemoryPort(), MemoryPort()
+        dark.online = False
+        async with serving(first, second, dark) as (_, number):
+            async with connected(number) as client:
+                listing = await client.operation(usbip.pack_devlist_request(), 12 + 2 * 316)
+                exports = usbip.parse_devlist_reply(listing)
+                assert exports is not None
+                assert [export.busid for export in exports] == ["1-1", "1-2"]
+                assert isinstance(await client.attach("1-2"), usbip.Export)
+                for busid, status in {"1-2": 2, "1-3": 4, "1-4": 4, "2-1": 4, "": 4, "1-x": 4}.items():
+                    async with connected(number) as other:
+                        assert await other.attach(busid) == status, busid
+            while second.happened[-1:] != ["end"]:
+                await asyncio.sleep(0.001)
+            async with connected(number) as client:
+                assert isinstance(await client.attach("1-2"), usbip.Export), "the cable is free again"
+
+    asyncio.run(run())
+
+
+def test_a_restart_of_the_machine_is_an_unplug_for_good() -> None:
+    async def run() -> None:
+        port = MemoryPort()
+        async with serving(port) as (_, number), connected(number) as client:
+            await client.attach()
+            port.change(online=False)
+            with contextlib.suppress(ConnectionResetError):
+                assert await client.reader.read() == b""
+
+    asyncio.run(run())
+
+
+HOSTILE = {
+    "a browser": b"GET / HTTP/1.1\r\n\r\n",
+    "an unknown operation": bytes.fromhex("0111 8099 00000000"),
+    "an unknown command": usbip.pack_import_request("1-1") + bytes(48),
+    "four gigabytes": usbip.pack_import_request("1-1") + usbip.pack_submit(1, 1, 1, usbip.OUT, 0xFFFFFFFF),
+    "endpoint 99": usbip.pack_import_request("1-1") + usbip.pack_submit(1, 1, 99, usbip.IN, 0),
+    "a number twice": usbip.pack_import_request("1-1") + 2 * usbip.pack_submit(1, 1, 2, usbip.IN, 8),
+    "too many at a time": usbip.pack_import_request("1-1")
+    + b"".join(usbip.pack_submit(number, 1, 2, usbip.IN, 8) for number in range(2000)),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_peer_is_dropped_and_the_next_is_served(data: bytes) -> None:
+    async def run() -> None:
+        async with serving(MemoryPort()) as (server, number):
+            async with connected(number) as peer:
+                peer.writer.write(data)
+                with contextlib.suppress(ConnectionResetError):
+                    await asyncio.wait_for(peer.reader.read(), 5)
+            assert not server.connections
+            async with connected(number) as client:
+                assert isinstance(await client.attach(), usbip.Export)
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_says_nothing_is_dropped_and_so_is_one_too_many() -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        async with serving(MemoryPort(), clock=clock) as (server, number), contextlib.AsyncExitStack() as stack:
+            peers = [await stack.enter_async_context(connected(number)) for _ in range(MAX_CONNECTIONS + 1)]
+            with contextlib.suppress(ConnectionResetError):
+                assert await peers[-1].reader.read() == b""
+            assert len(server.connections) == MAX_CONNECTIONS
+            clock.advance(IMPORT_SECONDS)
+            with contextlib.suppress(ConnectionResetError):
+                await peers[0].reader.read()
+            assert not server.connections
+
+    asyncio.run(run())
+
+
+@given(st.lists(st.binary(max_size=100), max_size=10), st.booleans())
+def test_a_parser_raises_nothing_but_format_errors(pieces: list[bytes], imported: bool) -> None:
+    server, client = usbip.ServerParser(), usbip.ReplyParser()
+    if imported:
+        server.imported()
+    for parse in (server.feed, client.feed):
+        with contextlib.suppress(FormatError):
+            for piece in pieces:
+                parse(piece)
+    for parse_whole in (usbip.parse_devlist_reply, usbip.parse_import_reply):
+        with contextlib.suppress(FormatError):
+            parse_whole(b"".join(pieces))
+
+
+@given(st.integers(1, 200))
+def test_how_a_stream_is_cut_does_not_matter(size: int) -> None:
+    stream = usbip.pack_submit(7, 1, 1, usbip.OUT, 5) + b"hello" + usbip.pack_unlink(8, 1, 7)
+    parser, requests = usbip.ServerParser(), []
+    parser.imported()
+    for at in range(0, len(stream), size):
+        requests += parser.feed(stream[at : at + size])
+    assert requests == [usbip.Submit(7, usbip.OUT, 1, 5, bytes(8), b"hello"), usbip.Unlink(8, 7)]
