@@ -44,7 +44,8 @@ def test_a_link_is_found_by_its_scheme_and_nothing_is_opened_yet(url: str, shown
 @pytest.mark.parametrize(
     "url",
     ["", "lp0", "ftp://h", "tcp:", "tcp://:1", "tcp://h:0", "tcp://h:x", "tcp://h/x", "serial:",
-     "serial:/dev/x?baud=fast", "serial:/dev/x?parity=E", "usb:04da", "usb:04da:", "usb:1:2x", "usb:12345:1", "lp:", "parport:"],
+     "serial:/dev/x?baud=fast", "serial:/dev/x?parity=E",
+     "usb:04da", "usb:04da:", "usb:1:2x", "usb:12345:1", "lp:", "parport:"],
 )  # fmt: skip
 def test_a_wrong_link_repeats_the_expected_form(url: str) -> None:
     scheme = url.partition(":")[0]
@@ -173,4 +174,3 @@ def test_a_device_that_only_takes_is_one_way_and_promises_nothing(
     reader.join(5)
     assert result.outcome is Outcome.SENT
     assert image.container in received[0]
-
