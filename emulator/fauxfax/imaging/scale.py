@@ -8,7 +8,7 @@ from fauxfax.errors import Misuse
 from fauxfax.imaging.raster import Raster
 
 PAGE_WIDTH = 1728
-"""Picture elements of a row of A4 at 204 dpi (ITU-T T.4, 2.2)."""
+"""Picture elements of a row of A4 at 204 dpi (ITU-T T.4, 2)."""
 X_DPI = 204.0
 Y_DPI = (98.0, 196.0, 391.0)
 """Standard, fine and superfine."""

@@ -22,7 +22,7 @@ MAX_ROWS = 100_000
 """Project value: rows of a strip that does not say how many it holds."""
 
 FINE_DPI = 150
-"""Rows per inch from which MR codes one row in four by itself, not one in two (T.4, 4.2.2)."""
+"""Rows per inch from which MR codes one row in four by itself, not one in two (T.4, 4.2)."""
 
 _EOFB_BITS = 24
 _BEGINNING = 4096
@@ -125,7 +125,7 @@ def decode_strips(
 def encode(raster: Raster, coding: Coding, *, aligned_eol: bool = False) -> bytes:
     """One strip, most significant bit first.
 
-    MH and MR begin with an end-of-line code and have no return to control, as TIFF wants them (RFC 3949, 3.3); MMR
+    MH and MR begin with an end-of-line code and have no return to control, as TIFF wants them (RFC 3949); MMR
     ends with its end-of-facsimile-block.
     """
     if coding is Coding.JBIG:
