@@ -50,16 +50,15 @@ class MachineProcess:
 
     def start(self) -> MachineProcess:
         """Start it and wait for its announcement. Raises FauxfaxError with what it said if it does not come up."""
-        log = (self.state.parent / f"{self.state.name}.log").open("a+", encoding="utf-8")
-        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, text=True)
-        assert self.process.stdout is not None
-        readable, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
-        line = self.process.stdout.readline() if readable else ""
-        if not line:
-            self.kill()
-            log.seek(0)
-            raise FauxfaxError(f"the machine did not start: {log.read()[-2000:]}")
-        log.close()
+        with (self.state.parent / f"{self.state.name}.log").open("a+", encoding="utf-8") as log:
+            self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, text=True)
+            assert self.process.stdout is not None
+            readable, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
+            line = self.process.stdout.readline() if readable else ""
+            if not line:
+                self.kill()
+                log.seek(0)
+                raise FauxfaxError(f"the machine did not start: {log.read()[-2000:]}")
         self.announcement = json.loads(line)
         return self
 
