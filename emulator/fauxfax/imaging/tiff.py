@@ -42,7 +42,7 @@ DEFAULT_DPI: dict[int, tuple[float, float]] = {
     **dict.fromkeys((2592, 3072, 3648), (300.0, 300.0)),
     **dict.fromkeys((3456, 4096, 4864), (408.0, 391.0)),
 }
-"""Resolution of a page that does not tell, by the widths of fax paper (RFC 3949, profile F); the first for any other."""
+"""Resolution of a page that does not tell, by the widths of fax paper (RFC 3949); the first for any other width."""
 
 KNOWN_DPI = ((204, 98), (204, 196), (204, 391), (200, 100), (200, 200), (300, 300), (400, 400), (408, 391))
 """Resolutions believed even where the file names no unit."""
