@@ -46,7 +46,6 @@ class Delivery:
         self._state = ""
         self._ours = False
         self._finished = False
-        self._asked = False
         self._verdict: Verdict | None = None
         self._write(STATUS_ON)
 
@@ -78,8 +77,10 @@ class Delivery:
         self._collect(own=False)
         if not self._finished:
             return None
-        if self._verdict is None and not self._ours:
-            self._verdict = Verdict(True, "taken; it was no firmware")
+        if not self._ours:
+            self._decide(Verdict(True, "taken; it was no firmware"))
+        elif self._state in IDLE_STATES and self._verdict is None and self._port.room >= len(ASK_UPGRADE):
+            self._write(ASK_UPGRADE)  # not before the job is over: within a code file it would be part of it
         return self._verdict
 
     def _flush_head(self) -> None:
@@ -118,9 +119,6 @@ class Delivery:
             self._ours = True
         elif self._ours and self._state == INSTALLED_STATE:
             self._decide(Verdict(True, f"firmware {values.get('VERSION', '')} installed; the machine restarts"))
-        elif self._ours and self._state in IDLE_STATES and self._verdict is None and not self._asked:
-            self._asked = True
-            self._port.write(ASK_UPGRADE)
 
     def _decide(self, verdict: Verdict) -> None:
         self._verdict = self._verdict or verdict

@@ -168,11 +168,11 @@ class Session:
         line = self._line(b"\1\2\3")
         if line is None:
             return None
-        count, _, self._name = _text(line[1:]).partition(" ")
+        digits, _, self._name = _text(line[1:]).partition(" ")
         if line[0] == 1:
             self._over()
             return None
-        size = int(count) if count.isascii() and count.isdigit() and len(count) <= 18 else None
+        size = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
         if size is None or (line[0] == 2 and size > MAX_CONTROL):
             self._output += REFUSED
             self._over()

@@ -93,11 +93,12 @@ class UpdateDesk:
         if self._step is not None:
             return
         seconds = self.loader.step()
+        if self.loader.state is not State.RECEIVING:
+            self._owner = None  # refused before its end: what the sender still sends is let pass
+            self._unwatch()
         if seconds is not None:
             self._step = self._clock.call_later(seconds, self._stepped)
         elif self.loader.state is State.RESTARTING:
-            self._owner = None
-            self._unwatch()
             self._restart()
         self._changed()
 
