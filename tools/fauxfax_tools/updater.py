@@ -112,7 +112,7 @@ class Updater:
                 return Result(Outcome.UPDATED, machine, self._follow())
             except _SentAgain as broken:
                 self._report(Notice(f"{broken}; taking the transfer up again"))
-                reopen(self._link, self._options.patience)
+                self._reopen(self._options.patience)
         if reason := self._last_reason():
             raise self._refusal(reason)
         raise LinkLost(f"{self._title}: the transfer broke {RESUMES + 1} times; check the cable and run this again")
@@ -237,12 +237,17 @@ class Updater:
         self._report(Progress(Phase.RESTART, 0, 1))
         watch.lost = True
         try:
-            reopen(self._link, watch.deadline.left)
+            self._reopen(watch.deadline.left)
         except LinkLost as gone:
             raise LinkLost(
                 f"{self._title}: the link was lost ({error}) and the machine did not come back within "
                 f"{self._options.patience:g} s; switch it on and run this again"
             ) from gone
+
+    def _reopen(self, seconds: float) -> None:
+        """Find the machine again. What was half read of the old connection would spoil the first answer of the new."""
+        reopen(self._link, seconds)
+        self._dialect.conversation.forget()
 
     def _runs(self, firmware: dict[str, Installed]) -> bool:
         wanted = self._image.hashes
@@ -253,7 +258,7 @@ class Updater:
     def _last_reason(self) -> str:
         """Why the last attempt failed, asked on a fresh stream: the old one may still wait for octets of the file."""
         with contextlib.suppress(OSError):
-            reopen(self._link, REOPEN)
+            self._reopen(REOPEN)
             last: LastAttempt | None = self._dialect.status().last
             return last.reason if last else ""
         return ""
@@ -281,7 +286,7 @@ class Updater:
                 f"{self._link.url}: interrupted; this link cannot read back: look at the machine's panel, then {again}"
             )
         try:
-            reopen(self._link, REOPEN)
+            self._reopen(REOPEN)
             status = self._dialect.status()
         except (OSError, KeyboardInterrupt):
             return f"{self._title}: interrupted, and it does not answer now; wait for its panel, then {again}"

@@ -13,7 +13,7 @@ import select
 import socket
 from collections.abc import Callable, Iterator
 from struct import Struct
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from fauxfax.errors import FormatError
 from fauxfax.hostport import usbip
@@ -34,7 +34,6 @@ CONFIGURATION_DESCRIPTOR, INTERFACE_DESCRIPTOR, ENDPOINT_DESCRIPTOR = 2, 4, 5
 BULK, DIRECTION_IN = 2, 0x80
 NO_INTERFACE = -1
 _SETUP = Struct("<BBHHH")
-Answer = TypeVar("Answer")
 
 
 class Printer(NamedTuple):
@@ -139,28 +138,30 @@ class UsbipLink:
     def _first_device(self) -> str:
         self._connect()
         try:
-            exports = self._operation(usbip.pack_devlist_request(), usbip.parse_devlist_reply)
+            answer = self._operation(usbip.pack_devlist_request(), usbip.parse_devlist_reply)
         finally:
             self.close()
+        exports = usbip.parse_devlist_reply(answer)
         if not exports:
             raise LinkLost(f"{self.url}: no device is exported there; is the machine switched on?")
         return exports[0].busid
 
     def _import(self) -> int:
         """How commands name the device from now on."""
-        found: usbip.Export | int = self._operation(usbip.pack_import_request(self.busid), usbip.parse_import_reply)
-        if isinstance(found, int):
+        answer = self._operation(usbip.pack_import_request(self.busid), usbip.parse_import_reply)
+        found = usbip.parse_import_reply(answer)
+        if not isinstance(found, usbip.Export):
             why = "somebody else holds it" if found == usbip.STATUS_BUSY else "no such device, or it restarts"
             raise LinkLost(f"{self.url}: the device cannot be imported: {why} (status {found})")
         return found.devid
 
-    def _operation(self, request: bytes, parse: Callable[[bytes], Answer | None]) -> Answer:
-        """One question before the import. Nothing follows an answer before the next question."""
+    def _operation(self, request: bytes, parse: Callable[[bytes], object]) -> bytes:
+        """One question before the import, answered as soon as `parse` makes something of the octets."""
         connection = self._connected()
         data = b""
         try:
             connection.sendall(request)
-            while (answer := parse(data)) is None:
+            while parse(data) is None:
                 if len(data) > OPERATION_LIMIT or not (more := connection.recv(SOCKET_READ)):
                     raise LinkLost(f"{self.url}: the server broke off in the middle of its answer")
                 data += more
@@ -171,7 +172,7 @@ class UsbipLink:
         except FormatError as error:
             raise LinkLost(f"{self.url}: {error}") from error
         connection.settimeout(SEND_TIMEOUT)
-        return answer
+        return data
 
     def _configure(self) -> Printer:
         """Find the printer interface, choose its configuration."""
