@@ -144,12 +144,11 @@ class Dialogue:
             answer = _HANDLERS[step](self, argument.strip())
         else:
             path = self._path(step, argument)
-            name = str(path.address) if path.address is not None else ""
-            sender, recipient = (self._sender, name) if step is Step.RCPT else (name, "")
+            sender, recipient = (self._sender, path.written) if step is Step.RCPT else (path.written, "")
             rule = self._host.ask(step.value.lower(), sender=sender, recipient=recipient, peer=self._peer)
             if rule is not None and (scripted := scripted_reply(rule)) is not None:
                 return scripted
-            answer = self._rcpt(path, name) if step is Step.RCPT else self._begin(step, path, name)
+            answer = self._rcpt(path) if step is Step.RCPT else self._begin(step, path)
         return answer._replace(rule=rule) if rule is not None else answer
 
     @staticmethod
@@ -168,39 +167,42 @@ class Dialogue:
         self._recipients: list[Recipient] = []
         self._refused = 0
 
-    def _begin(self, step: Step, path: Path, sender: str) -> Reply:
+    def _begin(self, step: Step, path: Path) -> Reply:
         """MAIL, SEND, SOML, SAML: RFC 821 3.1 and 3.4."""
-        check_parameters(path.parameters, self._sender_parameters)
+        if path.parameters:
+            check_parameters(path.parameters, self._sender_parameters)
         if reason := self._host.refusal():
             return self.unavailable(reason)
         if step is Step.SEND and not self._host.terminal_ready():
             return reply(Code.MAILBOX_BUSY, "Requested mail action not taken: terminal not ready")
         if step is Step.SAML and not self._host.terminal_ready():
             return reply(Code.LOCAL_ERROR, "Requested action aborted: terminal not ready")
-        size = int(path.parameters.get("SIZE", "0"))
+        size = int(path.parameters.get("SIZE", 0))
         if size > self._limits.message:
             return TOO_LARGE
         if size > (room := self._available()) or room <= 0:
             return NO_STORAGE
         self._reset()
-        self._sender = sender
+        self._sender = path.written
         self._mode = Mode[step.value]
         self._parameters = path.parameters
         return SENDER_OK
 
-    def _rcpt(self, path: Path, name: str) -> Reply:
-        check_parameters(path.parameters, self._recipient_parameters)
+    def _rcpt(self, path: Path) -> Reply:
+        if path.parameters:
+            check_parameters(path.parameters, self._recipient_parameters)
         if path.address is None:
             raise FormatError("expected a recipient")
-        answer = self._accept(path.address, name, path.parameters)
+        answer = self._accept(path.address, path)
         self._refused += answer.code >= 400
         return answer
 
-    def _accept(self, address: Address, name: str, parameters: Mapping[str, str]) -> Reply:
+    def _accept(self, address: Address, path: Path) -> Reply:
         if len(self._recipients) >= self._limits.recipients:
             return reply(Code.NO_STORAGE, "Requested action not taken: too many recipients", "4.5.3")
         if self._mode is Mode.SEND and not self._host.terminal_ready():
             return reply(Code.MAILBOX_BUSY)
+        parameters = path.parameters
         original = parameters.get("ORCPT", "")
         kind, semicolon, xtext = original.partition(";")
         found = self._host.resolve(address)
@@ -208,7 +210,7 @@ class Dialogue:
             return reply(Code(found.code), found.text)
         self._recipients.append(
             Recipient(
-                address=name,
+                address=path.written,
                 mailbox=found.mailbox,
                 forward=found.forward,
                 subaddress=found.subaddress,

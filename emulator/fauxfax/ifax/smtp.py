@@ -209,8 +209,7 @@ class Receiver:
             return False
         line = self._input[self._position : end]
         self._position = end + 2
-        limit = self._limits.extended_line if line[:5].upper() in _EXTENDED else self._limits.command_line
-        if self._skipping or len(line) + 2 > limit:
+        if self._skipping or (len(line) + 2 > self._limits.command_line and self._too_long(line)):
             self._skipping = False
             self._answer(LONG_LINE)
             return True
@@ -218,6 +217,10 @@ class Receiver:
         text = line.decode("ascii", "replace")
         self._answer(self._dialogue.command(text) if text.isprintable() and text.isascii() else UNRECOGNIZED)
         return True
+
+    def _too_long(self, line: bytes) -> bool:
+        """Whether a line over the plain limit is over its own: paths may have parameters behind them."""
+        return line[:5].upper() not in _EXTENDED or len(line) + 2 > self._limits.extended_line
 
     def _shorten(self) -> None:
         """A command line without an end costs no more memory than the longest line: skip to the next CRLF."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from fauxfax.errors import FormatError
@@ -12,6 +14,7 @@ from fauxfax.ifax.address import Address
 PATH_LIMIT = 256
 """RFC 821 4.5.3: octets of a path."""
 
+_NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _ROUTE = r"(?:@[^\s<>:,]+(?:,@[^\s<>:,]+)*:)?"
 _LOCAL = r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s<>@"()\[\]\\,;:]*)'
 _DOMAIN = r"(?:@(?P<domain>[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[[A-Za-z0-9.:]+\]))?"
@@ -26,14 +29,22 @@ class UnknownParameterError(FormatError):
 
 
 class Path(NamedTuple):
-    """A forward or reverse path: the address, None for `<>`, and the parameters behind it, names in capitals."""
+    """A forward or reverse path: the address, None for `<>`, and the parameters behind it, names in capitals.
+
+    `written` is the address as text, empty for `<>`.
+    """
 
     address: Address | None
     parameters: Mapping[str, str]
+    written: str
 
 
+@lru_cache(maxsize=256)
 def parse_path(text: str) -> Path:
-    """A path and its parameters. Source routes are dropped, missing brackets tolerated. Raises FormatError."""
+    """A path and its parameters. Source routes are dropped, missing brackets tolerated. Raises FormatError.
+
+    The last ones are remembered: a fax machine hears the same few paths again and again.
+    """
     match = _PATH.fullmatch(text)
     if match is None:
         raise FormatError("expected <mailbox>", text[:40])
@@ -45,7 +56,8 @@ def parse_path(text: str) -> Path:
     if not (local or domain or opened):
         raise FormatError("expected <mailbox>")
     address = Address(local, domain) if local or domain else None
-    return Path(address, parse_parameters(parameters) if parameters else {})
+    written = str(address) if address is not None else ""
+    return Path(address, parse_parameters(parameters) if parameters else _NO_PARAMETERS, written)
 
 
 def parse_parameters(text: str) -> Mapping[str, str]:
@@ -56,7 +68,7 @@ def parse_parameters(text: str) -> Mapping[str, str]:
         if match is None or match[1].upper() in parameters:
             raise FormatError("malformed or repeated parameter", word[:40])
         parameters[match[1].upper()] = match[2] or ""
-    return parameters
+    return MappingProxyType(parameters)
 
 
 def check_parameters(parameters: Mapping[str, str], allowed: Iterable[str]) -> None:

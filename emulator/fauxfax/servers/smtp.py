@@ -20,6 +20,8 @@ from fauxfax.servers.writer import MessageStore, Writer
 
 TICK = 1.0
 """Machine seconds between two looks at the deadlines."""
+BUFFER = 256 * 1024
+"""Octets read from a socket at once."""
 UNWRITTEN = 32 * 1024 * 1024
 """Octets acknowledged from memory that may wait for the writer, when nothing need be durable: a project value."""
 PARTING = 2.0
@@ -57,6 +59,7 @@ class SmtpServer:
         self.inspector = inspector
         self.dark = dark
         self.reservations = Reservations()
+        self.buffer = memoryview(bytearray(BUFFER))
         self.ticks = 0
         self._store = store
         self._stored = stored
@@ -136,7 +139,7 @@ class SmtpServer:
         self._timer = self.clock.deadline(TICK, self._sweep) if self._sessions else None
 
 
-class Session(asyncio.Protocol):
+class Session(asyncio.BufferedProtocol):
     """One connection."""
 
     __slots__ = ("_began", "_closed_at", "_ended", "_number", "_paused", "_peer", "_reason", "_receiver", "_seen",
@@ -168,6 +171,14 @@ class Session(asyncio.Protocol):
         else:
             self._receiver.start()
         self._pump()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - one size suits all
+        """Where the next octets go: one buffer for all sessions, emptied before the loop reads again."""
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Octets from the sender are in the buffer."""
+        self.data_received(bytes(self._server.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Octets from the sender."""

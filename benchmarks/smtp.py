@@ -1,0 +1,170 @@
+"""The mail receiver beside aiosmtpd and Postfix' smtp-sink, all driven by Postfix' smtp-source on loopback.
+
+    python benchmarks/smtp.py [--runs 5] [--quick] [--port N]
+
+Each row is one kind of mail. Every run measures all servers one after the other, so that what else the machine does
+hits all of them; the table has the medians of the messages a second and of the ratios within a run. `--port N` drives
+whatever listens there (a whole `fauxfax run --set smtp.sink=true`, say) in the place of the receiver on its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SENDER, RECIPIENT = "jane@example.org", "fax@uf-8000.local"
+IDLE = 2000
+PEERS = Path(__file__).with_name("_smtp_peers.py")
+
+
+class Mail(NamedTuple):
+    """One row: what smtp-source sends."""
+
+    title: str
+    octets: int
+    messages: int
+    sessions: int
+    one_each: bool = False
+
+
+MAILS = (
+    Mail("1 KB, 10 sessions", 1_000, 12_000, 10),
+    Mail("1 KB, a connection each", 1_000, 4_000, 10, one_each=True),
+    Mail("200 KB, 4 sessions", 200_000, 500, 4),
+    Mail("2 MB, 4 sessions", 2_000_000, 60, 4),
+)
+
+
+class Server(NamedTuple):
+    """One server under test: its process and port."""
+
+    name: str
+    pid: int
+    port: int
+
+    def cpu(self) -> float:
+        """Processor seconds it has used; 0 if it is not ours to see."""
+        if not self.pid:
+            return 0.0
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident(self) -> int:
+        """Octets of memory it holds."""
+        line = next(one for one in Path(f"/proc/{self.pid}/status").read_text().splitlines() if one.startswith("VmRSS"))
+        return int(line.split()[1]) * 1024
+
+
+@contextlib.contextmanager
+def server(name: str, *command: str) -> Iterator[Server]:
+    """Starts a server on a free port and waits until it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen([word.replace("PORT", str(port)) for word in command]) as process:
+        try:
+            _wait_for(port)
+            yield Server(name, process.pid, port)
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as caller:
+            if caller.recv(3) == b"220":
+                return
+        time.sleep(0.05)
+    raise SystemExit(f"benchmark: nothing greets on port {port}")
+
+
+@contextlib.contextmanager
+def servers(folder: Path, port: int) -> Iterator[list[Server]]:
+    """All that are measured; the first is ours."""
+    python = sys.executable
+    with contextlib.ExitStack() as stack:
+        start = stack.enter_context
+        if port:
+            ours = [Server("given", 0, port)]
+        else:
+            ours = [
+                start(server("fauxfax", python, str(PEERS), "memory", "PORT", str(folder))),
+                start(server("durable", python, str(PEERS), "durable", "PORT", str(folder))),
+            ]
+        peers = [start(server("aiosmtpd", python, str(PEERS), "aiosmtpd", "PORT", str(folder)))]
+        if shutil.which("smtp-sink"):
+            user = ["-u", "nobody"] if os.geteuid() == 0 else []
+            peers.append(start(server("smtp-sink", "smtp-sink", *user, "127.0.0.1:PORT", "200")))
+        yield [*ours, *peers]
+
+
+def send(target: Server, mail: Mail) -> tuple[float, float]:
+    """Messages a second, and the server's processor seconds a message."""
+    command = ["smtp-source", "-f", SENDER, "-t", RECIPIENT, "-l", str(mail.octets), "-m", str(mail.messages),
+               "-s", str(mail.sessions), *([] if mail.one_each else ["-d"]), f"127.0.0.1:{target.port}"]  # fmt: skip
+    cpu, start = target.cpu(), time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return mail.messages / (time.perf_counter() - start), (target.cpu() - cpu) / mail.messages
+
+
+def idle_sessions(target: Server) -> float:
+    """Octets of memory one idle session costs, with the banner read and EHLO said."""
+    before = target.resident()
+    with contextlib.ExitStack() as stack:
+        for _ in range(IDLE):
+            caller = stack.enter_context(socket.create_connection(("127.0.0.1", target.port)))
+            caller.recv(1000)
+            caller.sendall(b"EHLO x\r\n")
+            caller.recv(1000)
+        return (target.resident() - before) / IDLE
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5, help="paired runs; the medians are printed")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the messages")
+    parser.add_argument("--port", type=int, default=0, help="drive what listens there instead of the bare receiver")
+    options = parser.parse_args()
+    if shutil.which("smtp-source") is None:
+        print("benchmark of the receiver: left out, there is no smtp-source here (Debian package postfix)")
+        return
+    with tempfile.TemporaryDirectory() as folder, servers(Path(folder), options.port) as targets:
+        print(f"{'mail':26}" + "".join(f"{target.name:>24}" for target in targets))
+        for mail in MAILS:
+            count = max(20, mail.messages // 10) if options.quick else mail.messages
+            _row(mail._replace(messages=count), targets, options.runs)
+        if not options.port:
+            print(f"\nan idle session costs {idle_sessions(targets[0]):,.0f} octets ({IDLE} of them)")
+
+
+def _row(mail: Mail, targets: list[Server], runs: int) -> None:
+    """One line of messages a second and microseconds of processor time, one of the ratios to the peers."""
+    results = [[send(target, mail) for target in targets] for _ in range(runs)]
+    cells, ratios = [], []
+    for place, target in enumerate(targets):
+        rate = statistics.median(run[place][0] for run in results)
+        cpu = statistics.median(run[place][1] for run in results)
+        cells.append(f"{rate:>12,.0f}/s {cpu * 1e6:>6,.0f} us ")
+        if target.name in ("aiosmtpd", "smtp-sink"):
+            for ours in (one for one in targets if one.name not in ("aiosmtpd", "smtp-sink")):
+                ratio = statistics.median(run[targets.index(ours)][0] / run[place][0] for run in results)
+                ratios.append(f"{ours.name} = {ratio:.1f} x {target.name}")
+    print(f"{mail.title:26}" + "".join(f"{cell:>24}" for cell in cells))
+    print(f"{'':26}  " + ", ".join(ratios), flush=True)
+
+
+if __name__ == "__main__":
+    main()
