@@ -6,7 +6,7 @@ ARGS   ?=
 # Bytecode is what makes a warm start quick.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check real bench sweep picture lock clean
+.PHONY: help run test check real bench sweep facts picture lock clean
 
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ sweep: $(VENV)/.dev
 #: make bench   benchmarks beside their peers
 bench: $(VENV)/.bench
 	@for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b $(ARGS) || exit 1; done
+
+#: make facts   renew docs/reference/facts.md
+facts: $(VENV)/.dev
+	@$(BIN)/python tools/facts.py
 
 #: make picture renew the README's picture
 picture: $(VENV)/.dev
