@@ -158,6 +158,44 @@ def test_a_damaged_end_of_page_leaves_every_row_and_is_reported():
     assert (decoded.rows, decoded.bad_rows, decoded.end_damaged) == (sent.rows, (), True)
 
 
+DOT = "001" + "1000" + "010" + "1"
+"""Three white, one black, the rest white: a horizontal mode and V0 to the end of the row."""
+
+BY_HAND = {
+    "white": ("1", ["........"]),
+    "horizontal": ("001 1000 0011", ["...#####"]),
+    "run-of-nothing": ("001 00110101 000101", ["########"]),
+    "dot": (DOT, ["...#...."]),
+    "the-same-again": (DOT + "1 1 1", ["...#....", "...#...."]),
+    "one-to-the-left": (DOT + "010 010 1", ["...#....", "..#....."]),
+    "three-to-the-right": (DOT + "0000011 010 1", ["...#....", "......#."]),
+    "pass": (DOT + "0001 1", ["...#....", "........"]),
+    "pass-to-the-end-is-bad": ("0001" + DOT, None),
+    "edge-on-the-edge-before-is-bad": (DOT + "1 010 1", ["...#....", None]),
+    "edge-beyond-the-width-is-bad": ("011" + DOT, None),
+    "runs-beyond-the-width-are-bad": ("001 1111 10" + DOT, None),
+    "uncompressed-mode-is-bad": ("0000001111 1 1 1", None),
+}
+
+
+@pytest.mark.parametrize(("bits", "rows"), BY_HAND.values(), ids=BY_HAND)
+def test_rows_coded_by_hand_are_decoded_as_the_recommendation_says(bits, rows):
+    expected = rows or [None]
+    strip = octets_of(bits.replace(" ", "") + EOL * 2)
+    decoded = t4.decode_strips([strip], 8, len(expected), len(expected), Coding.MMR, quick=False)
+    assert decoded.bad_rows == tuple(number for number, row in enumerate(expected) if row is None)
+    for number, row in enumerate(expected):
+        if row is not None:
+            assert f"{decoded.rows[number]:08b}" == row.replace(".", "0").replace("#", "1")
+
+
+def test_two_end_of_line_codes_within_a_page_are_a_bad_row_and_not_its_end():
+    white, black = "10011", "00110101" + "000101"
+    strip = octets_of(EOL + black + EOL + EOL + white + EOL + black)
+    decoded = t4.decode_strips([strip], 8, 4, 4, Coding.MH, quick=False)
+    assert (decoded.rows, decoded.bad_rows) == (b"\xff\xff\x00\xff", (1,))
+
+
 @pytest.mark.parametrize("fill", [0, 1, 5, 40])
 @pytest.mark.parametrize("coding", [Coding.MH, Coding.MR], ids=lambda coding: coding.name)
 def test_fill_before_end_of_line_codes_is_no_damage(coding, fill):

@@ -131,10 +131,12 @@ class StripDecoder:
         return self._result(end_damaged=not stream.is_return_to_control(position, tagged=tagged))
 
     def _is_cut(self, after: int, changes: Changes | None) -> bool:
-        """Whether a row needs more bits than the strip has: it was cut there, not damaged."""
-        if changes is not None:
-            return after > self._stream.length
-        return after + RUN_BITS > self._stream.length or self._stream.only_zeros_from(after)
+        """Whether a row needs more bits than the strip has: it was cut there, not damaged.
+
+        A cut code word goes on in the padding. Only words that begin with zeros are no code words, so what is left of
+        it is another word, which ends beyond the strip, or nothing but zeros.
+        """
+        return self._stream.only_zeros_from(after) if changes is None else after > self._stream.length
 
     # Rows
 
