@@ -219,6 +219,19 @@ def test_a_timeout_says_goodbye_and_forgets_the_message(connect: Connect) -> Non
     assert session.messages == []
 
 
+def test_each_state_has_its_deadline(connect: Connect) -> None:
+    session, limits = connect(), Limits()
+    assert session.receiver.deadline == limits.greeting_timeout
+    session.say(b"HELO x\r\n")
+    assert session.receiver.deadline == limits.command_timeout
+    session.say(TRANSACTION)
+    assert session.receiver.deadline == limits.data_timeout
+    session.say(b"text\r\n")
+    assert session.receiver.deadline == limits.block_timeout
+    session.receiver.feed(b".\r\n")
+    assert session.receiver.deadline == limits.verdict_timeout
+
+
 def test_the_table_has_every_state_and_leads_only_to_states_it_has() -> None:
     assert set(TRANSITIONS) == set(State)
     assert {after for steps in TRANSITIONS.values() for after in steps.values()} <= set(State)

@@ -101,6 +101,8 @@ class Receiver:
     @property
     def deadline(self) -> float:
         """Machine seconds the sender has for its next octets, or the keeper for its verdict."""
+        if self._body is not None and not self._body.total:
+            return self._limits.data_timeout
         return float(getattr(self._limits, DEADLINES[self._dialogue.state]))
 
     def start(self) -> None:
