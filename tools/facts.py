@@ -16,8 +16,8 @@ HEAD = """\
 # Facts of the machine
 
 Made by `make facts` from the code; a test holds it to the code. *Documented* facts stand in a public source, *inferred*
-ones follow from such sources, and whatever nobody has published is a *project value*: chosen here, in one place, so that
-a capture from a real machine replaces it.
+ones follow from such sources, and whatever nobody has published is a *project value*: chosen here, in one place, so
+that a capture from a real machine replaces it.
 
 SM is the UF-8100 service manual (April 2007, version 2.1); 3510, 8020 and 1520 are the DP-3510, DP-8020 and DP-1520
 service manuals; nmap is nmap-service-probes.

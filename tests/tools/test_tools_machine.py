@@ -58,7 +58,7 @@ def test_an_update_and_the_way_back(uf8000: MachineProcess, build: Build, capsys
 def test_probe_says_who_answers_and_how_the_last_update_ended(
     uf8000: MachineProcess, build: Build, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(["local-update", "--port", link(uf8000), str(build("pnl", "V10200"))])
+    run(["local-update", "--port", link(uf8000), "--force-downgrade", str(build("pnl", "V10100"))])
     capsys.readouterr()
     assert run(["probe", "--port", link(uf8000), "--json"]) == Exit.DONE
     found = json.loads(capsys.readouterr().out)
@@ -74,6 +74,29 @@ def test_a_set_brings_all_its_components(uf8000: MachineProcess, build: Build) -
     running = uf8000.status()["firmware"]
     members = {component.value: member for component, member in whole.versions[version].members.items()}
     assert {name: running[name] for name in members} == members
+
+
+def test_an_update_over_usbip_follows_the_machine_through_its_restart(
+    uf8000: MachineProcess, build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cable = f"usbip://127.0.0.1:{uf8000.ports['usbip']}"
+    assert run(["local-update", "--port", cable, "--force-downgrade", str(build("sc", "V10300"))]) == Exit.DONE
+    assert uf8000.status()["firmware"]["SC"] == "V10300"
+    capsys.readouterr()
+    assert run(["probe", "--port", cable]) == Exit.DONE
+    assert "MFG:Panasonic;CMD:PJL,TIFF;MDL:UF-8000;" in capsys.readouterr().out
+
+
+def test_a_refusal_over_usbip_leaves_the_cable_good_for_the_next_update(
+    uf8000: MachineProcess, build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cable = f"usbip://127.0.0.1:{uf8000.ports['usbip']}"
+    assert run(["local-update", "--port", cable, str(build("ec", "V10100"))]) in (Exit.REFUSED, Exit.DONE)
+    assert run(["local-update", "--port", cable, "--force-downgrade", str(build("sc", "V10100"))]) == Exit.DONE
+    assert run(["local-update", "--port", cable, "--force-downgrade", str(build("sc", "V10300"))]) == Exit.DONE
+    assert run(["local-update", "--port", cable, str(build("sc", "V10200"))]) == Exit.REFUSED
+    assert "this would be a downgrade, the machine has V10300" in capsys.readouterr().out
+    assert run(["local-update", "--port", cable, "--force-downgrade", str(build("sc", "V10200"))]) == Exit.DONE
 
 
 def test_ctrl_c_leaves_a_machine_in_a_named_state_and_the_same_command_goes_on(tmp_path: Path, build: Build) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FAULTS = 5  # how many are shown of a damaged file
+TABLE_WIDTH = 100  # characters; a narrower terminal wraps lines, which is easier to read than folded cells
 
 
 def inspect_file(path: Path, as_json: bool) -> bool:
@@ -78,6 +79,7 @@ def _print_code_file(path: Path, size: int, code_file: CodeFile) -> None:
     for name, text in _profile_rows(code_file):
         table.add_row(name, text)
     console = Console(highlight=False, markup=False)
+    console.width = max(console.width, TABLE_WIDTH)
     console.print(table)
     console.print(_parts_table(header.parts))
 
@@ -94,7 +96,7 @@ def _parts_table(parts: tuple[Part, ...]) -> Table:
             f"{part.lowest} or later",
             "level " + ", ".join(map(str, part.hardware_levels)),
             needs or "nothing",
-            _octets(part.payload_size),
+            f"{part.payload_size / 1024:g} KiB",
             f"{part.sha256.hex()[:12]}…",
         )
     return table

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def _pictures(path: Path, y_dpi: float) -> Iterator[Raster]:
     from PIL import Image, ImageSequence, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             for frame in ImageSequence.Iterator(image):
                 yield to_fax(frame, y_dpi=y_dpi)
     except UnidentifiedImageError:
