@@ -1,0 +1,221 @@
+"""The receiver and the mail programs of the world: what each sends arrives once, whole, and is a fax."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import smtplib
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from fauxfax.clock import RealClock
+from fauxfax.ifax.host import MessageReceived
+from fauxfax.ifax.mail import open_document
+from fauxfax.ifax.standalone import StandaloneHost
+from fauxfax.imaging import tiff
+from fauxfax.imaging.raster import Raster
+from fauxfax.servers.smtp import SmtpServer
+from fauxfax.servers.ticker import Ticker
+
+pytestmark = pytest.mark.real
+
+RECIPIENT = "fax@uf-8000.local"
+FAX = tiff.write([Raster(1728, 200, bytes(range(216)) * 200)] * 2)
+
+
+class Machine:
+    """A receiver in a thread, and what it stored."""
+
+    def __init__(self) -> None:
+        self.host = StandaloneHost()
+        self.messages: list[MessageReceived] = []
+        self.port = 0
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    def store(self, messages: Sequence[MessageReceived]) -> Sequence[int]:
+        self.messages += messages
+        return range(len(messages))
+
+    def __enter__(self) -> Machine:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._told.set)
+        self._thread.join(10)
+
+    async def _serve(self) -> None:
+        clock = RealClock()
+        ticker = Ticker(clock)
+        ticker.start()
+        server = SmtpServer(self.host, self, clock)
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        self.port = await server.start()
+        self._ready.set()
+        await self._told.wait()
+        await server.stop()
+        await ticker.stop()
+
+    def wait_for(self, count: int, seconds: float = 30.0) -> None:
+        end = time.monotonic() + seconds
+        while len(self.messages) < count and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(self.messages) == count
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    with Machine() as machine:
+        yield machine
+
+
+@pytest.fixture
+def fax(tmp_path: Path) -> Path:
+    path = tmp_path / "fax.tif"
+    path.write_bytes(FAX)
+    return path
+
+
+def program(name: str) -> str:
+    path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def as_mail() -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "jane@example.org", RECIPIENT, "a fax"
+    message.set_content("cover\n.\n..dots\n")
+    message.add_attachment(FAX, maintype="image", subtype="tiff", filename="fax.tif")
+    return message
+
+
+def check(message: MessageReceived, pages: int) -> None:
+    assert message.envelope.sender == "jane@example.org"
+    assert [one.address for one in message.envelope.recipients] == [RECIPIENT]
+    document = open_document(message.data)
+    assert (document.failure, len(document.pages)) == ("", pages)
+    assert document.pages[-1].raster.rows == bytes(range(216)) * 200
+
+
+def swaks(machine: Machine, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [program("swaks"), "--server", f"127.0.0.1:{machine.port}", "--from", "jane@example.org", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("options", [(), ("--pipeline",), ("--protocol", "SMTP")], ids=["plain", "pipelined", "HELO"])
+def test_swaks_sends_a_fax(machine: Machine, fax: Path, options: tuple[str, ...]) -> None:
+    sent = swaks(machine, "--to", RECIPIENT, "--attach-type", "image/tiff", "--attach", f"@{fax}", *options)
+    assert sent.returncode == 0, sent.stdout
+    check(machine.messages[0], 3)
+
+
+def test_swaks_hears_of_a_bad_recipient(machine: Machine) -> None:
+    sent = swaks(machine, "--to", f"nobody@uf-8000.local,{RECIPIENT}")
+    assert "550 Requested action not taken" in sent.stdout
+    assert len(machine.messages) == 1
+
+
+def test_msmtp_sends_a_fax(machine: Machine) -> None:
+    command = [program("msmtp"), "--host=127.0.0.1", f"--port={machine.port}", "--from=jane@example.org", "--auth=off",
+               "--tls=off", "--dsn-notify=failure,success", "--dsn-return=headers", RECIPIENT]  # fmt: skip
+    subprocess.run(command, input=as_mail().as_bytes(), check=True, timeout=60)
+    check(machine.messages[0], 3)
+    assert machine.messages[0].envelope.recipients[0].notify == ("FAILURE", "SUCCESS")
+    assert machine.messages[0].envelope.ret == "HDRS"
+
+
+def test_smtplib_sends_many_faxes_in_one_session(machine: Machine) -> None:
+    with smtplib.SMTP("127.0.0.1", machine.port) as client:
+        for _ in range(20):
+            client.send_message(as_mail())
+        assert client.verify("fax")[0] == 250
+    assert len(machine.messages) == 20
+    check(machine.messages[19], 3)
+
+
+def test_smtp_source_sends_from_many_sessions(machine: Machine) -> None:
+    command = [program("smtp-source"), "-f", "jane@example.org", "-t", RECIPIENT, "-m", "500", "-s", "20", "-l", "3000",
+               f"127.0.0.1:{machine.port}"]  # fmt: skip
+    subprocess.run(command, check=True, timeout=60)
+    assert len(machine.messages) == 500
+
+
+@contextlib.contextmanager
+def postfix(folder: Path, port: int) -> Iterator[Callable[[bytes], None]]:
+    """A Postfix of its own that hands everything to one port. Gives the function that puts a mail into its queue."""
+    command = program("postfix")
+    if os.geteuid() != 0:
+        pytest.skip("a queue manager of its own can only be started by root")
+    folder.chmod(0o755)
+    config, queue, data = folder / "etc", folder / "queue", folder / "data"
+    for one in (config, queue, data):
+        one.mkdir()
+    shutil.chown(data, "postfix")
+    settings = {
+        "compatibility_level": "3.6",
+        "queue_directory": queue,
+        "data_directory": data,
+        "maillog_file": folder / "log",
+        "maillog_file_prefixes": folder,
+        "myhostname": "queue.example",
+        "mydestination": "",
+        "inet_interfaces": "127.0.0.1",
+        "inet_protocols": "ipv4",
+        "relayhost": f"[127.0.0.1]:{port}",
+        "minimal_backoff_time": "1s",
+        "maximal_backoff_time": "2s",
+        "queue_run_delay": "1s",
+        "alias_maps": "",
+        "alternate_config_directories": config,
+    }
+    (config / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+    services = [
+        "postlog unix-dgram n - n - 1 postlogd", "pickup unix n - n 1 1 pickup", "cleanup unix n - n - 0 cleanup",
+        "qmgr unix n - n 1 1 qmgr", "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce",
+        "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce", "smtp unix - - n - - smtp",
+        "error unix - - n - - error", "retry unix - - n - - error", "anvil unix - - n - 1 anvil",
+        "scache unix - - n - 1 scache", "proxymap unix - - n - - proxymap", "tlsmgr unix - - n 1000? 1 tlsmgr",
+        "flush unix n - n 1000? 0 flush", "showq unix n - n - - showq", "verify unix - - n - 1 verify",
+    ]  # fmt: skip
+    (config / "master.cf").write_text("".join(f"{service}\n" for service in services))
+    started = subprocess.run([command, "-c", config, "start"], timeout=60, capture_output=True, text=True, check=False)
+    assert started.returncode == 0, started.stderr
+    sendmail = [program("sendmail"), "-C", str(config), "-i", "-f", "jane@example.org", RECIPIENT]
+
+    def post(mail: bytes) -> None:
+        subprocess.run(sendmail, input=mail, check=True, timeout=60)
+
+    try:
+        yield post
+    finally:
+        subprocess.run([command, "-c", config, "stop"], check=False, timeout=60, capture_output=True)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that the other users Postfix runs as can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_postfix_delivers_and_tries_again_until_it_may(machine: Machine, open_folder: Path) -> None:
+    refused = machine.host.faults.arm("rcpt times=1 -> reply 450 busy")
+    dropped = machine.host.faults.arm("dot times=1 -> drop")
+    with postfix(open_folder, machine.port) as post:
+        post(as_mail().as_bytes())
+        machine.wait_for(1, 60)
+    assert (refused.fired, dropped.fired) == (1, 1)
+    check(machine.messages[0], 3)
