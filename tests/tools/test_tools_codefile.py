@@ -48,7 +48,7 @@ def test_inspect_prints_a_table_a_person_understands(
 ) -> None:
     assert run(["codefile", "inspect", str(code_file())]) == Exit.DONE
     said = capsys.readouterr().out
-    for words in ("UF-8000, destination AA", "SC system control", "V10200", "V10000 or later", "level 1"):
+    for words in ("UF-8000, destination AA", "SC system control", "V10200", "V10000+", "293 KiB"):
         assert words in " ".join(said.split())
 
 

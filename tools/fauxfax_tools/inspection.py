@@ -13,6 +13,7 @@ from fauxfax_tools.codefiles import read_file
 from fauxfax_tools.describe import Description, describe
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 FAULTS = 5  # how many are shown of a damaged file
@@ -66,8 +67,6 @@ def _part_as_dict(part: Part) -> dict[str, object]:
 
 
 def _print_code_file(path: Path, size: int, code_file: CodeFile) -> None:
-    from rich.console import Console
-
     header = code_file.header
     table = _facts()
     table.add_row("Code file", path.name)
@@ -78,8 +77,7 @@ def _print_code_file(path: Path, size: int, code_file: CodeFile) -> None:
         table.add_row("Says", code_file.comment)
     for name, text in _profile_rows(code_file):
         table.add_row(name, text)
-    console = Console(highlight=False, markup=False)
-    console.width = max(console.width, TABLE_WIDTH)
+    console = _console()
     console.print(table)
     console.print(_parts_table(header.parts))
 
@@ -87,14 +85,16 @@ def _print_code_file(path: Path, size: int, code_file: CodeFile) -> None:
 def _parts_table(parts: tuple[Part, ...]) -> Table:
     from rich.table import Table
 
-    table = Table("Component", "Version", "Goes over", "Hardware", "Needs beside it", "Size", "SHA-256")
+    table = Table()
+    for title in ("Component", "Version", "Goes over", "Level", "Needs", "Size", "SHA-256"):
+        table.add_column(title, no_wrap=True)
     for part in parts:
         needs = ", ".join(f"{need.component.value} {need.lowest}" for need in part.requires)
         table.add_row(
             f"{part.component.value} {part.component.title}",
             part.version,
-            f"{part.lowest} or later",
-            "level " + ", ".join(map(str, part.hardware_levels)),
+            f"{part.lowest}+",
+            ", ".join(map(str, part.hardware_levels)),
             needs or "nothing",
             f"{part.payload_size / 1024:g} KiB",
             f"{part.sha256.hex()[:12]}…",
@@ -121,8 +121,6 @@ def _print_unknown(path: Path, found: Description, error: FormatError, faults: l
     if as_json:
         print(json.dumps({"file": str(path), "valid": False, "why": str(error), "faults": faults, **found.as_dict()}))
         return
-    from rich.console import Console
-
     table = _facts()
     table.add_row("File", path.name)
     table.add_row("Not a code file", "\n".join(faults) or str(error))
@@ -134,7 +132,15 @@ def _print_unknown(path: Path, found: Description, error: FormatError, faults: l
     if found.filler:
         table.add_row("Filler", found.filler)
     table.add_row("Texts", "\n".join(found.strings) or "none")
-    Console(highlight=False, markup=False).print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    console.width = max(console.width, TABLE_WIDTH)
+    return console
 
 
 def _facts() -> Table:
