@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from scripted_machine import Script, ScriptedMachine
 
+from fauxfax_tools import links as links_module
+from fauxfax_tools.cli import run
 from fauxfax_tools.codefiles import load
 from fauxfax_tools.dialects.reference import ReferenceDialect
-from fauxfax_tools.errors import BadUsage, LinkLost
+from fauxfax_tools.errors import BadUsage, Exit, LinkLost
 from fauxfax_tools.links import DRIVERS, find_link, forms
 from fauxfax_tools.links.base import reopen, strip_length
 from fauxfax_tools.updater import Options, Outcome, Updater
@@ -174,3 +176,21 @@ def test_a_device_that_only_takes_is_one_way_and_promises_nothing(
     reader.join(5)
     assert result.outcome is Outcome.SENT
     assert image.container in received[0]
+
+
+def test_a_machine_in_this_process_takes_an_update(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pnl.pfc"
+    assert run(["codefile", "build", "pnl", "--model", "UF-7100", "--version", "V10200", "-o", str(path)]) == Exit.DONE
+    assert run(["local-update", "--port", "emulated:UF-7100", str(path)]) == Exit.DONE
+    assert "the machine runs PNL V10200" in capsys.readouterr().out
+
+
+def test_a_model_nobody_knows_is_a_wrong_link() -> None:
+    with pytest.raises(BadUsage, match=r"none of UF-7000.*expected emulated:\[MODEL\]"):
+        find_link("emulated:UF-9999")
+
+
+def test_a_scheme_without_its_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links_module, "entry_points", lambda **_: ())
+    with pytest.raises(BadUsage, match="no installed package offers 'emulated'"):
+        find_link("emulated:")

@@ -92,6 +92,10 @@ class Updater:
             return self._update() if self._link.bidirectional else self._send_blind()
         except KeyboardInterrupt:
             raise Interrupted(self._after_interrupt()) from None
+        except LinkLost:
+            raise
+        except OSError as error:  # a link of another package knows no LinkLost
+            raise LinkLost(f"{self._link.url}: {error}") from error
         finally:
             self._link.close()
 
@@ -140,7 +144,7 @@ class Updater:
             self._report(Notice(f"the machine has {offset} of {len(job.container)} octets; going on from there"))
         try:
             self._send_job(job)
-        except LinkLost as error:
+        except OSError as error:
             raise _SentAgain(str(error)) from error
 
     def _idle(self) -> Status:
