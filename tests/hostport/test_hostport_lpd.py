@@ -123,9 +123,19 @@ def test_nothing_is_read_while_an_answer_is_owed() -> None:
     session.receive(b"\2fax\n\3")
     assert session.next_event(100) == JobOffered("fax")
     assert session.next_event(100) is None
-    assert session.backlog == 1
+    assert session.stalled
     session.refuse()
     assert session.data_to_send() == b"\1"
+
+
+def test_half_a_control_file_waits_for_its_rest_and_holds_nothing_up() -> None:
+    session = Session()
+    session.receive(b"\2fax\n")
+    session.next_event(0)
+    session.acknowledge()
+    session.receive(b"\0029 cfA\nHhost")
+    assert session.next_event(0) is None
+    assert not session.stalled
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))

@@ -114,9 +114,9 @@ class Session:
         return (self.state is State.OVER or silent) and not self._answer_owed
 
     @property
-    def backlog(self) -> int:
-        """Octets received and not yet given out."""
-        return len(self._buffer)
+    def stalled(self) -> bool:
+        """Whether octets wait for an answer or for room, so that nothing more is to be read from the client."""
+        return bool(self._buffer) and (self._answer_owed or self.state is State.DATA)
 
     def receive(self, data: bytes) -> None:
         """Octets from the client."""

@@ -104,7 +104,7 @@ class LpdConnection(Connection):
         self.touch()
 
     def _throttle(self) -> None:
-        if self._session.backlog:
+        if self._session.stalled:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
