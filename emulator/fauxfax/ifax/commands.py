@@ -19,6 +19,9 @@ HTTP_VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTI
 _KEYWORDS = {
     Step.MAIL: "FROM:", Step.SEND: "FROM:", Step.SOML: "FROM:", Step.SAML: "FROM:", Step.RCPT: "TO:",
 }  # fmt: skip
+_POINTS = {step: name.lower() for name, step in COMMANDS.items()}
+"""What fault rules call the commands."""
+_MODES = {Step.MAIL: Mode.MAIL, Step.SEND: Mode.SEND, Step.SOML: Mode.SOML, Step.SAML: Mode.SAML}
 _SENDER_PARAMETERS = {"SIZE": {"SIZE"}, "8BITMIME": {"BODY"}, "DSN": {"RET", "ENVID"}}
 _RECIPIENT_PARAMETERS = {"DSN": {"NOTIFY", "ORCPT"}}
 
@@ -88,7 +91,7 @@ class Dialogue:
             return reply(Code.BAD_PARAMETER, f"{TEXTS[Code.BAD_PARAMETER]}: {error.where}")
         except FormatError:
             return BAD_ARGUMENT
-        if answer.code < 400 and not is_scripted(answer.rule):
+        if answer.code < 400 and (answer.rule is None or not is_scripted(answer.rule)):
             self.state = after
         return answer
 
@@ -138,14 +141,14 @@ class Dialogue:
     def _carry_out(self, step: Step, argument: str) -> Reply:
         """Ask for a fault, then do it. Raises FormatError for arguments that cannot be read."""
         if step not in _KEYWORDS:
-            rule = self._host.ask(step.value.lower(), sender=self._sender, peer=self._peer)
+            rule = self._host.ask(_POINTS[step], sender=self._sender, peer=self._peer)
             if rule is not None and (scripted := scripted_reply(rule)) is not None:
                 return scripted
             answer = _HANDLERS[step](self, argument.strip())
         else:
             path = self._path(step, argument)
             sender, recipient = (self._sender, path.written) if step is Step.RCPT else (path.written, "")
-            rule = self._host.ask(step.value.lower(), sender=sender, recipient=recipient, peer=self._peer)
+            rule = self._host.ask(_POINTS[step], sender=sender, recipient=recipient, peer=self._peer)
             if rule is not None and (scripted := scripted_reply(rule)) is not None:
                 return scripted
             answer = self._rcpt(path) if step is Step.RCPT else self._begin(step, path)
@@ -184,7 +187,7 @@ class Dialogue:
             return NO_STORAGE
         self._reset()
         self._sender = path.written
-        self._mode = Mode[step.value]
+        self._mode = _MODES[step]
         self._parameters = path.parameters
         return SENDER_OK
 
@@ -311,9 +314,9 @@ _HANDLERS: Mapping[Step, Callable[[Dialogue, str], Reply]] = {
 }
 
 
-def is_scripted(rule: Rule | None) -> bool:
+def is_scripted(rule: Rule) -> bool:
     """Whether a fault rule speaks instead of the machine: then nothing else happens."""
-    return rule is not None and rule.action in ("reply", "memory-full")
+    return rule.action in ("reply", "memory-full")
 
 
 def scripted_reply(rule: Rule) -> Reply | None:
