@@ -73,7 +73,7 @@ class Handle(Protocol):
         ...
 
 
-class Testbed:
+class DeviceTree:
     """The folder that $UMOCKDEV_DIR names: nodes below `dev`, attributes below `sys`, sockets below `ioctl`."""
 
     def __init__(self, folder: Path) -> None:
@@ -138,7 +138,7 @@ class Testbed:
                 while True:
                     await _answer(handle, memory, reader, writer)
         except asyncio.CancelledError:
-            pass  # the testbed is being closed
+            pass  # the tree is being closed
         finally:
             self._tasks.discard(task)
             handle.close()

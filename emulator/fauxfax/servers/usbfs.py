@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import BULK_IN, Kind, Speed
-from fauxfax.servers.umockdev import Memory, Testbed
+from fauxfax.servers.umockdev import DeviceTree, Memory
 
 MAJOR = 189
 BUS = 1
@@ -52,12 +52,12 @@ class Block:
 
 
 class UsbfsDevice:
-    """One machine on the bus, present in `testbed` while it is switched on."""
+    """One machine on the bus, present in `tree` while it is switched on."""
 
-    def __init__(self, testbed: Testbed, plug: Callable[[], PrinterFunction], port: int = 1) -> None:
+    def __init__(self, tree: DeviceTree, plug: Callable[[], PrinterFunction], port: int = 1) -> None:
         self.function = plug()
         self.claimed: UsbfsHandle | None = None
-        self._testbed = testbed
+        self._tree = tree
         self._port = port
         self._number = port
         self._present = False
@@ -83,8 +83,8 @@ class UsbfsDevice:
         if self._present:
             await self._appear()
         else:
-            self._testbed.remove_node(self._node)
-            self._testbed.remove_attributes(self._path, f"bus/usb/devices/{self._name}", f"dev/char/{self._device}")
+            self._tree.remove_node(self._node)
+            self._tree.remove_attributes(self._path, f"bus/usb/devices/{self._name}", f"dev/char/{self._device}")
             self._number += 1
 
     @property
@@ -134,8 +134,8 @@ class UsbfsDevice:
             f"dev/char/{self._device}": f"../../{self._path}",
             f"{self._path}/subsystem": "../../../bus/usb",
         }
-        self._testbed.add_attributes(self._path, {**files, "descriptors": descriptors}, links)
-        await self._testbed.add_node(self._node, self._device, descriptors, lambda: UsbfsHandle(self))
+        self._tree.add_attributes(self._path, {**files, "descriptors": descriptors}, links)
+        await self._tree.add_node(self._node, self._device, descriptors, lambda: UsbfsHandle(self))
 
 
 class UsbfsHandle:
