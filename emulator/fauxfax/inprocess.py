@@ -13,10 +13,12 @@ from typing import Self
 from fauxfax.clock import Clock, FastClock
 from fauxfax.errors import Misuse
 from fauxfax.firmware import factory
+from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.machine.channel import Channel
 from fauxfax.machine.machine import Machine
 from fauxfax.machine.settings import Settings
 from fauxfax.models import DEFAULT_MODEL, find_model
+from fauxfax.servers.pyusb_backend import EmulatedBackend, SameThread
 
 
 class InProcessMachine:
@@ -41,6 +43,10 @@ class InProcessMachine:
     def pump(self) -> bool:
         """Let machine time pass to the next thing due. Returns whether there was anything."""
         return self.clock.run_due() > 0
+
+    def usb_backend(self, speed: Speed = Speed.HIGH) -> EmulatedBackend:
+        """A PyUSB backend with this machine on its bus: `usb.core.find(backend=machine.usb_backend())`."""
+        return EmulatedBackend([lambda: self.machine.open_usb(speed)], SameThread(self.pump))
 
     def close(self) -> None:
         """Switch it off and forget it."""

@@ -23,7 +23,7 @@ from fauxfax.errors import Misuse
 from fauxfax.events import PoweredOff, Record
 from fauxfax.firmware import factory
 from fauxfax.hostport.usb import PrinterFunction
-from fauxfax.hostport.usbdescriptors import Identity, Speed
+from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.ifax.host import Limits, MessageReceived
 from fauxfax.machine.desk import Desk
 from fauxfax.machine.machine import Machine
@@ -179,10 +179,7 @@ class Rig:
         }
 
     def _plug_usb(self) -> PrinterFunction:
-        """Put a cable into the USB socket."""
-        machine, model = self.machine, self.machine.model
-        identity = Identity(model.usb_vendor, model.usb_product, "Panasonic", model.name, machine.serial)
-        return PrinterFunction(machine.open_port("usb"), lambda: identity, Speed[self.config.usb.speed.upper()])
+        return self.machine.open_usb(Speed[self.config.usb.speed.upper()])
 
     async def _open(self, way: str, port: int, server: Listener) -> None:
         address = self.config.ports.address

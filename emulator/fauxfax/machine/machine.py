@@ -36,6 +36,8 @@ from fauxfax.faults import FaultPlan, Rule
 from fauxfax.firmware.loader import Loader, State
 from fauxfax.firmware.profiles import Profile
 from fauxfax.hostport.port import PortStatus
+from fauxfax.hostport.usb import PrinterFunction
+from fauxfax.hostport.usbdescriptors import Identity, Speed
 from fauxfax.machine import report
 from fauxfax.machine.channel import Channel
 from fauxfax.machine.database import Database
@@ -257,6 +259,15 @@ class Machine:
         channel = Channel(self, way)
         self._channels.add(channel)
         return channel
+
+    def open_usb(self, speed: Speed) -> PrinterFunction:
+        """The printer on the machine's USB plug, for one more cable; it announces the firmware's version."""
+
+        def identify() -> Identity:
+            model = self.model
+            return Identity(model.usb_vendor, model.usb_product, "Panasonic", model.name, self.serial)
+
+        return PrinterFunction(self.open_port("usb"), identify, speed)
 
     def press(self, keys: Sequence[str]) -> None:
         """Press keys in order. CLEAR also helps the engine. Raises Misuse for a key that is not there."""

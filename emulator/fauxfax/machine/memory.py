@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,25 +38,26 @@ class Stored:
 
 
 class Memory:
-    """Stores messages durably and keeps their states. `store` may run in another thread than the rest."""
+    """Stores messages durably and keeps their states.
+
+    `store` may run in one thread, everything else in another: each count has one thread that changes it.
+    """
 
     def __init__(self, database: Database, capacity: int) -> None:
         self._database = database
         self._capacity = capacity
-        self._lock = threading.Lock()
-        self._used = 0
+        self._added = self._freed = 0
         self.recount()
 
     def recount(self) -> None:
         """Add up what is stored, after the memory was opened or replaced."""
         row = self._database.quick.execute(f"SELECT COALESCE(SUM(octets), 0) FROM messages WHERE {_WAITING}").fetchone()
-        with self._lock:
-            self._used = int(row[0])
+        self._added, self._freed = int(row[0]), 0
 
     @property
     def free_bytes(self) -> int:
         """Octets of image memory that are free."""
-        return max(0, self._capacity - self._used)
+        return max(0, self._capacity - self._added + self._freed)
 
     def store(self, messages: Sequence[MessageReceived], *, durable: bool = True) -> list[int]:
         """Store all of the messages in one commit and return their numbers, in order.
@@ -66,16 +66,14 @@ class Memory:
         MemoryFullError if they do not fit, or if the disk is full; then none of them is stored.
         """
         octets = sum(message.octets for message in messages)
-        with self._lock:
-            if octets > self.free_bytes:
-                raise MemoryFullError(f"image memory: {octets} octets do not fit, {self.free_bytes} are free")
-            self._used += octets
+        if octets > self.free_bytes:
+            raise MemoryFullError(f"image memory: {octets} octets do not fit, {self.free_bytes} are free")
+        self._added += octets
         connection = self._database.durable if durable else self._database.quick
         try:
             return self._insert(connection, messages)
         except sqlite3.Error as error:
-            with self._lock:
-                self._used -= octets
+            self._added -= octets
             if connection.in_transaction:
                 connection.rollback()
             raise MemoryFullError(f"image memory: the disk took nothing: {error}") from error
@@ -134,8 +132,7 @@ class Memory:
         self._database.quick.execute("DELETE FROM bodies WHERE message = ?", (number,))
         self._database.quick.execute("COMMIT")
         if row is not None:
-            with self._lock:
-                self._used -= row[0]
+            self._freed += row[0]
 
     def receipted(self, number: int) -> None:
         """Every receipt of a finished document is out."""
