@@ -52,14 +52,16 @@ def every_cut(operation: Operation) -> Iterator[Cut]:
     torn = sorted({1, size // 2, size - 1})
     yield Cut()
     yield from (Cut(octets) for octets in torn)
-    if operation.kind is Kind.ERASE:
-        yield from (Cut(octets, unstable=True) for octets in (0, *torn))
     yield Cut(size)
+    first = 0 if operation.kind is Kind.ERASE else 1
+    yield from (Cut(octets, unstable=True) for octets in sorted({first, size // 2, size - 1}))
+    if operation.kind is Kind.PROGRAM:
+        yield Cut(size, unstable=True)
 
 
 def main_cuts(operation: Operation) -> Iterator[Cut]:
-    """Torn in the middle, as badly as the operation can be, and after."""
-    yield Cut(operation.size // 2, unstable=operation.kind is Kind.ERASE)
+    """The two that lie most: an operation that seems done and is not sure, and one that is done."""
+    yield Cut(operation.size // 2 if operation.kind is Kind.ERASE else operation.size, unstable=True)
     yield Cut(operation.size)
 
 
@@ -148,12 +150,12 @@ class Sweep:
         cut_off: Callable[[Flash, Journey], None],
     ) -> int:
         """Power on and go on to the end, handing a branch for each cut to `cut_off`. Returns the operations."""
-        device = flash.branch(self.seed)
+        device = flash.branch(" ".join((str(self.seed), *path)))
         here = journey.copy()
 
         def hook(operation: Operation) -> None:
             for cut in variants(operation):
-                branch = device.branch(self.seed)
+                branch = device.branch()
                 self._cut(branch, operation, cut)
                 result.cuts += 1
                 left = here.copy()

@@ -92,11 +92,23 @@ def test_a_torn_erase_leaves_the_rest_old_or_unstable_until_the_next_erase() -> 
     with pytest.raises(PowerLost):
         device.erase(0x1000)
     device.hook = None
-    reads = {device.read(0x1000, 4096) for _ in range(3)}
-    assert len(reads) == 3
+    reads = {device.read(0x1000, 4096) for _ in range(20)}
+    assert len(reads) > 5
     assert {read[:1000] for read in reads} == {b"\xff" * 1000}
     device.erase(0x1000)
     assert device.read(0x1000, 4096) == b"\xff" * 4096
+
+
+def test_a_program_torn_in_its_last_unit_reads_now_right_and_now_not() -> None:
+    device = flash()
+    device.hook = lambda operation: Cut(8, unstable=True)
+    with pytest.raises(PowerLost):
+        device.program(0x1000, b"new data")
+    device.hook = None
+    reads = {device.read(0x1000, 8) for _ in range(20)}
+    assert b"new data" in reads
+    assert len(reads) > 5
+    assert {read[:4] for read in reads} == {b"new "}
 
 
 def test_a_branch_shares_nothing_that_changes() -> None:

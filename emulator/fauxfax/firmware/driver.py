@@ -6,6 +6,7 @@ took. The device's own status is not trusted alone, because a worn cell can fail
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 
 from fauxfax.errors import FauxfaxError
@@ -13,6 +14,7 @@ from fauxfax.firmware.flash import Flash, FlashFailure
 from fauxfax.models import KIB, Timing
 
 WRITE_TRIES = 3  # project value: how often a sector is tried before it counts as worn out
+BLANK_LOOKS = 3  # project value: how often cells are read before they count as blank
 
 Steps = Generator[float, None, None]
 
@@ -42,6 +44,26 @@ def append(flash: Flash, address: int, data: bytes, timing: Timing) -> Steps:
     except FlashFailure as failure:
         raise WornOut(str(failure)) from None
     raise WornOut(f"flash: {address:#x} does not read back as written")
+
+
+def hint(flash: Flash, address: int, data: bytes, timing: Timing) -> Steps:
+    """Append what helps if it holds; cells that do not take it, such as half-erased ones, are no fault."""
+    with contextlib.suppress(WornOut):
+        yield from append(flash, address, data, timing)
+
+
+def is_blank(flash: Flash, address: int, size: int) -> bool:
+    """Whether cells are erased, and surely so: half-programmed ones may read as erased, but not each time."""
+    blank = flash.geometry.blanks[flash.geometry.sizes[flash.geometry.index(address)]][:size]
+    return all(flash.read(address, size) == blank for _ in range(BLANK_LOOKS))
+
+
+def used(flash: Flash, address: int, size: int, step: int) -> int:
+    """How many octets of an area that is filled from its beginning, `step` at a time, are in use."""
+    at = 0
+    while at + step <= size and not is_blank(flash, address + at, step):
+        at += step
+    return at
 
 
 def _persist(flash: Flash, address: int, data: bytes | None, timing: Timing) -> Steps:

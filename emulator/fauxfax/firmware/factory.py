@@ -14,7 +14,7 @@ from fauxfax.firmware.flash import Flash
 from fauxfax.firmware.layout import Layout, LayoutKind, model_geometry
 from fauxfax.firmware.loader import Loader
 from fauxfax.firmware.recipe import factory_sources
-from fauxfax.firmware.records import Entry, Record, Records, encode
+from fauxfax.firmware.records import Entry, Record, Records, write_first
 from fauxfax.firmware.storage import FileStorage, MemoryStorage
 from fauxfax.models import Model, Timing, find_model
 
@@ -64,7 +64,7 @@ def fill(flash: Flash, layout: Layout, sources: Sequence[Source]) -> None:
             requires=source.requires,
         )
     record = Record(layout=layout.kind.value, entries=entries, sequence=1)
-    flash.program(layout.records[0].address, geometry.pad(encode(record)))
+    write_first(flash, layout.records[0], record)
 
 
 @functools.lru_cache(maxsize=8)

@@ -58,7 +58,8 @@ class Operation:
 class Cut:
     """Where in an operation the power goes: `octets` of it are done; all of them is *after*, None is *before*.
 
-    A torn erase leaves its first `octets` blank and the rest old, or `unstable`: those read differently each time.
+    A torn erase leaves its first `octets` blank and the rest old, or `unstable`. A torn program leaves its first
+    `octets` written; if `unstable`, the write unit it was at. Unstable cells now read right and now do not.
     """
 
     octets: int | None = None
@@ -204,7 +205,7 @@ class Flash:
         self._randomness = randomness or random.Random(0)
         self._unstable: list[tuple[int, int]] = []
 
-    def branch(self, seed: int = 0) -> Flash:
+    def branch(self, seed: int | str = 0) -> Flash:
         """The same device in another world: content and unstable cells shared until changed; no hook, no defects."""
         other = Flash(self.storage.branch(), protected=self.protected, randomness=random.Random(seed))
         other._unstable = list(self._unstable)
@@ -263,6 +264,10 @@ class Flash:
             return
         if cut.octets:
             self.storage.write(address, data[: cut.octets])
+            if cut.unstable:
+                unit = self.geometry.write_unit
+                last = (cut.octets - 1) // unit * unit
+                self._unstable.append((address + last, address + last + unit))
         raise PowerLost(f"flash: power lost at {cut} of program {self.operations} at {address:#x}")
 
     def _check_program(self, address: int, size: int) -> None:
@@ -310,10 +315,13 @@ class Flash:
         self._unstable = left
 
     def _unsettled(self, address: int, data: bytes) -> bytes:
-        """What a read of half-erased cells gives: any of their bits may read as erased."""
+        """What a read of half-erased or half-programmed cells gives: now what is stored, now some as erased."""
         octets = bytearray(data)
         for start, stop in self._unstable:
-            for i in range(max(start, address) - address, min(stop, address + len(data)) - address):
+            first, last = max(start, address) - address, min(stop, address + len(data)) - address
+            if first >= last or self._randomness.getrandbits(1):
+                continue
+            for i in range(first, last):
                 noise = self._randomness.getrandbits(8)
                 octets[i] = octets[i] | noise if self.geometry.erased else octets[i] & noise
         return bytes(octets)

@@ -68,11 +68,12 @@ class Loader:
         """Decide what runs, from what is in flash. Raises PowerLost if a simulated cut falls into it."""
         self._forget()
         record = self._update.records.load()
+        self._now(self._update.records.settle())
         self._update.intact = survey.intact(self.flash, self.layout, record)
         if record is not None and record.previous:
             record = self._count_start(record)
         profile = self._update.profile()
-        self._update.recall(record)
+        self._now(self._update.recall(record))
         if record is not None and record.phase is Phase.INSTALLING and self._update.image is not None:
             self._enter(State.REWRITING)
         elif record is not None and self._update.is_whole(record) and profile is not None:
@@ -91,7 +92,7 @@ class Loader:
         """The firmware that was started works: an image on trial stays. Does nothing if none is."""
         record = self._update.records.latest
         if self.state is State.RUNNING and record is not None and record.previous:
-            self._write_now(attrs.evolve(record, previous={}, starts=0))
+            self._now(self._update.records.write(attrs.evolve(record, previous={}, starts=0)))
 
     # Taking an image ---------------------------------------------------------------------------------------------
 
@@ -189,23 +190,28 @@ class Loader:
     def _count_start(self, record: Record) -> Record | None:
         """One more start of an image on trial, or back to the one before it."""
         if self._update.is_whole(record) and record.starts < TRIAL_STARTS:
-            self._write_now(attrs.evolve(record, starts=record.starts + 1))
+            self._now(self._update.records.write(attrs.evolve(record, starts=record.starts + 1)))
             return self._update.records.latest
         why = f"it was not confirmed in {record.starts} starts" if self._update.is_whole(record) else "it is damaged"
         attempt = record.attempt and attrs.evolve(
             record.attempt, stage=State.RUNNING.value, reason=f"{why}; the firmware before it runs again"
         )
-        self._write_now(Record(layout=record.layout, entries=record.previous, attempt=attempt))
+        self._now(self._update.records.write(Record(layout=record.layout, entries=record.previous, attempt=attempt)))
         self._update.intact = survey.intact(self.flash, self.layout, self._update.records.latest)
         return self._update.records.latest
 
-    def _write_now(self, record: Record) -> None:
-        """Write a record outside the paced work: the few octets of a start or a confirmation."""
+    @staticmethod
+    def _now(work: driver.Steps) -> bool:
+        """Do the few operations of a start or a confirmation at once. Returns whether the cells took them.
+
+        If not, the record before still counts, and says the same of what runs.
+        """
         try:
-            for _ in self._update.records.write(record):
+            for _ in work:
                 pass
-        except driver.WornOut:
-            pass  # the record before it still counts, and says the same of what runs
+        except (FlashFailure, driver.WornOut):
+            return False
+        return True
 
     def _forget(self) -> None:
         """What a power-off takes away."""
@@ -238,11 +244,8 @@ class Loader:
 
     def _give_up(self, refused: Refused) -> None:
         """The rewriting failed: say so in flash, and let the next start try it once more."""
-        try:
-            for _ in self._update.keep(
-                Phase.INSTALLING, stage=self.state, reason=refused.reason, offset=refused.offset
-            ):
-                pass
-        except (FlashFailure, driver.WornOut):
+        if not self._now(
+            self._update.keep(Phase.INSTALLING, stage=self.state, reason=refused.reason, offset=refused.offset)
+        ):
             self._update.attempt = self._update.attempt_now(self.state, refused.reason, refused.offset)
         self._update.intact = survey.intact(self.flash, self.layout, self._update.records.latest)

@@ -1,8 +1,14 @@
 """The commit record: what runs, what is on its way, and how the last attempt ended.
 
 Two sectors hold it in turn. A record is written last, after everything it speaks of has been read back, and the
-one before it stays until the next; the higher sequence number with a right CRC-32 counts. In flash it is the magic
-`UFRC`, the CRC-32 of what follows, the length and the sequence number, then JSON.
+one before it stays until the next; the higher sequence number that is *sealed* counts. In flash a record is the magic
+`UFRC`, the CRC-32 of what follows, the length and the sequence number, then JSON, then its seals.
+
+Power lost within a program leaves cells that now read right and now do not: a checksum that was right at one start may
+be wrong at the next, after the loader has acted on it. So a seal is programmed only when the record has been read
+back: where there is a seal the record is certain. But the seal itself may be such a cell, so at a start `settle()` adds
+another before anything is done on the record's word, and wipes what might still turn out to be a newer record: voided
+first, because an erase may be cut as well and leave all of it half readable.
 """
 
 from __future__ import annotations
@@ -23,7 +29,10 @@ from fauxfax.models import Timing
 
 MAGIC = b"UFRC"
 REASON_LIMIT = 200
+SEALS = 4  # project value: one more than the cuts in a row, each within a seal, that are survived
 _HEAD = struct.Struct("<4sIII")
+_SEAL = b"SEAL"
+_VOID = b"VOID"
 
 
 class Phase(Enum):
@@ -78,6 +87,15 @@ class Record:
 _CONVERTER = cattrs.Converter(detailed_validation=False)
 
 
+@attrs.frozen
+class _Copy:
+    """A record found in a sector: how many seals it has since it was last voided, and where the next goes."""
+
+    record: Record
+    seals: int
+    next_seal: int
+
+
 class Records:
     """The two sectors of a flash that hold the record in turn."""
 
@@ -86,29 +104,75 @@ class Records:
         self._areas = areas
         self._timing = timing
         self._current = 1
+        self._found: _Copy | None = None
         self.latest: Record | None = None
 
     def load(self) -> Record | None:
-        """Read both and keep the newer right one; None if there is none."""
-        self.latest = None
+        """Read both and keep the newer sealed one; None if there is none."""
+        self.latest = self._found = None
         for index, area in enumerate(self._areas):
             found = self._read(area)
-            if found is not None and (self.latest is None or found.sequence > self.latest.sequence):
-                self.latest, self._current = found, index
+            if found is None or not found.seals:
+                continue
+            if self.latest is None or found.record.sequence > self.latest.sequence:
+                self.latest, self._found, self._current = found.record, found, index
         return self.latest
+
+    def settle(self) -> driver.Steps:
+        """After `load()`: leave no doubt which record counts, at this start and at the next."""
+        found = self._found
+        if found is None:
+            return
+        if found.seals < SEALS:
+            yield from driver.append(self._flash, found.next_seal, _SEAL, self._timing)
+        other = self._areas[1 - self._current]
+        doubtful = self._read(other)
+        if doubtful is not None:
+            if doubtful.seals and doubtful.record.sequence < found.record.sequence:
+                return
+            yield from driver.hint(self._flash, doubtful.next_seal, _VOID, self._timing)
+        elif driver.is_blank(self._flash, other.address, other.size):
+            return
+        yield from driver.erase(self._flash, other.address, self._timing)
 
     def write(self, record: Record) -> driver.Steps:
         """Put a record into the sector that does not hold the latest. On WornOut the latest still counts."""
         record = attrs.evolve(record, sequence=self.latest.sequence + 1 if self.latest else 1)
         target = 1 - self._current
-        yield from driver.write(self._flash, self._areas[target].address, encode(record), self._timing)
+        body = encode(record)
+        address = self._areas[target].address
+        yield from driver.write(self._flash, address, body, self._timing)
+        first_seal = address + len(self._flash.geometry.pad(body))
+        yield from driver.append(self._flash, first_seal, _SEAL, self._timing)
         self.latest, self._current = record, target
 
-    def _read(self, area: Area) -> Record | None:
+    def _read(self, area: Area) -> _Copy | None:
+        """The record of a sector, sealed or not, if it holds one."""
         try:
-            return decode(self._flash.read(area.address, area.size))
+            sector = self._flash.read(area.address, area.size)
+            record = decode(sector)
+            if record is None:
+                return None
+            step = len(self._flash.geometry.pad(_SEAL))
+            body = len(self._flash.geometry.pad(sector[: body_size(sector)]))
+            used = driver.used(self._flash, area.address + body, area.size - body, step)
         except FlashFailure:
             return None
+        words = [sector[at : at + len(_SEAL)] for at in range(body, body + used, step)]
+        last_void = max((number for number, word in enumerate(words) if word == _VOID), default=-1)
+        seals = words[last_void + 1 :].count(_SEAL)
+        return _Copy(record, seals, area.address + body + used)
+
+
+def write_first(flash: Flash, area: Area, record: Record) -> None:
+    """The factory's record, in a flash that is blank."""
+    pad = flash.geometry.pad
+    flash.program(area.address, pad(encode(record)) + pad(_SEAL) * SEALS)
+
+
+def body_size(sector: bytes) -> int:
+    """The octets of the record at the beginning of a sector, without its seals."""
+    return _HEAD.size + int(_HEAD.unpack_from(sector)[2])
 
 
 def encode(record: Record) -> bytes:

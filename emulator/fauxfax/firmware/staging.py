@@ -2,8 +2,8 @@
 
 A container is cut into *pieces*, one for each sector it fills: the header, then the payloads, each from a sector's
 beginning. A piece is stored when it has been written and read back and its mark is set; only then does it count as
-acknowledged. After a cut the marks tell how far the image came, and a half-written piece has none. Marks are only
-appended: one torn by a cut is passed over.
+acknowledged. After a cut the last readable mark tells how far the image came, and a half-written piece has none.
+Marks are only appended: one torn by a cut is passed over.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from fauxfax.firmware.layout import Area, Layout
 from fauxfax.models import Timing
 
 _MARK = struct.Struct("<HH")
+_CHECK = 0xA5A5
+_VOID = 0xFFFF  # the number of a mark that takes all before it back
+SURE_MARKS = 4  # project value: one more than the cuts in a row, each within a mark, that are survived
 AreasOf = Callable[[Header], "list[Area] | None"]
 
 
@@ -97,6 +100,9 @@ class Staging:
         self._layout = layout
         self._timing = timing
         self._mark_at = 0
+        self._is_sure = False
+        marks, step = layout.marks, len(flash.geometry.pad(bytes(_MARK.size)))
+        self._last_mark_at = marks.address + marks.size - step
 
     def pieces(self, header: Header, areas: list[Area]) -> Iterator[Piece]:
         """What a container is cut into, in order."""
@@ -118,7 +124,10 @@ class Staging:
         return self._card
 
     def clear(self) -> driver.Steps:
-        """Forget what is stored: nothing of it counts any more."""
+        """Forget what is stored; it is taken back first, because a cut erase may leave it half readable."""
+        self._count_marks()
+        if self._layout.marks.address < self._mark_at <= self._last_mark_at:
+            yield from driver.hint(self._flash, self._mark_at, self._encode(_VOID), self._timing)
         yield from driver.erase(self._flash, self._layout.marks.address, self._timing)
         self._mark_at = self._layout.marks.address
 
@@ -128,6 +137,14 @@ class Staging:
         yield from driver.write(self.device(piece.card), piece.address, data, self._timing)
         yield from self._mark(image.stored)
         image.stored += 1
+
+    def settle(self, image: Image) -> driver.Steps:
+        """After `find()`: mark the last piece once more, so that this count is the one that every later start finds.
+
+        The last mark may have been torn by a cut and be readable only now and then.
+        """
+        if not self._is_sure:
+            yield from self._mark(image.stored - 1)
 
     def find(self, digest: str, areas_of: AreasOf) -> Image | None:
         """The image whose header has this SHA-256, as far as it is stored; None if it is not there."""
@@ -157,27 +174,24 @@ class Staging:
         return self.device(area.card).read(area.address + offset, size)
 
     def _mark(self, number: int) -> driver.Steps:
-        mark = self._flash.geometry.pad(_MARK.pack(number, number ^ 0xA5A5))
-        area = self._layout.marks
-        if self._mark_at + len(mark) > area.address + area.size:
+        mark = self._encode(number)
+        if self._mark_at > self._last_mark_at:
             raise driver.WornOut("no room for another mark after so many cuts; start again at offset 0")
         address, self._mark_at = self._mark_at, self._mark_at + len(mark)
         yield from driver.append(self._flash, address, mark, self._timing)
 
+    def _encode(self, number: int) -> bytes:
+        return self._flash.geometry.pad(_MARK.pack(number, number ^ _CHECK))
+
     def _count_marks(self) -> int:
-        """How many pieces are marked; leaves the place for the next mark behind the last cell in use."""
-        area, geometry = self._layout.marks, self._flash.geometry
-        cells = self._flash.read(area.address, area.size)
-        step = len(geometry.pad(bytes(_MARK.size)))
-        blank = geometry.blanks[geometry.sizes[geometry.index(area.address)]][:step]
-        count = 0
-        used = 0
-        for at in range(0, len(cells) - step + 1, step):
-            if cells[at : at + step] == blank:
-                break
-            used = at + step
-            number, check = _MARK.unpack_from(cells, at)
-            if check == number ^ 0xA5A5:
-                count = number + 1
+        """How many pieces are marked: the last readable mark says. Leaves the next mark's place behind all in use."""
+        area = self._layout.marks
+        step = len(self._flash.geometry.pad(bytes(_MARK.size)))
+        used = driver.used(self._flash, area.address, area.size, step)
         self._mark_at = area.address + used
-        return count
+        cells = self._flash.read(area.address, used)
+        marks = [_MARK.unpack_from(cells, at) for at in range(0, used, step)]
+        right = [number if check == number ^ _CHECK else None for number, check in marks]
+        self._is_sure = len(right) >= SURE_MARKS and right[-1] is not None and len(set(right[-SURE_MARKS:])) == 1
+        last = next((number for number in reversed(right) if number is not None), _VOID)
+        return 0 if last == _VOID else last + 1

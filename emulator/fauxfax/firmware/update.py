@@ -309,17 +309,19 @@ class Update:
         """Whether all that a record says is installed is intact."""
         return bool(record.entries) and self.intact.keys() >= record.entries.keys()
 
-    def recall(self, record: Record | None) -> None:
-        """What flash says of an update that was under way."""
+    def recall(self, record: Record | None) -> driver.Steps:
+        """Take up what flash says of an update that was under way."""
         self.attempt = record.attempt if record else None
         if record is None or not record.staged:
             return
-        self.image = self.staging.find(record.staged, self._areas)
-        if self.image is None:
+        image = self.staging.find(record.staged, self._areas)
+        if image is None:
             return
-        self.received = self.size = self.image.next_offset
-        if record.phase is Phase.RECEIVING and record.attempt is not None:
-            self.attempt = attrs.evolve(record.attempt, offset=self.image.next_offset)
+        if record.phase is Phase.RECEIVING:
+            yield from self.staging.settle(image)
+            self.attempt = record.attempt and attrs.evolve(record.attempt, offset=image.next_offset)
+        self.image = image
+        self.received = self.size = image.next_offset
 
     def _progress(self, done: int) -> None:
         self.done = done
