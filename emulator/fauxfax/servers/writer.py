@@ -37,11 +37,17 @@ class _Order(NamedTuple):
 
 
 class Writer:
-    """Hands messages to a store in batches. `stored` hears the numbers of each batch, in the loop's thread."""
+    """Hands messages to a store in batches. `stored` hears the numbers of each batch, in the loop's thread.
 
-    def __init__(self, store: MessageStore, stored: Callable[[Sequence[int]], None] | None = None) -> None:
+    With a `linger` (seconds) it gathers for so long before it wakes the thread: for messages nobody waits for.
+    """
+
+    def __init__(
+        self, store: MessageStore, stored: Callable[[Sequence[int]], None] | None = None, *, linger: float = 0.0
+    ) -> None:
         self._store = store
         self._stored = stored
+        self._linger = linger
         self._orders: deque[_Order] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._busy = False
@@ -58,7 +64,7 @@ class Writer:
             self._busy = True
             self._idle.clear()
             # Whoever else has a message ready in this round of the loop joins the batch.
-            asyncio.get_running_loop().call_soon(self._next_batch)
+            asyncio.get_running_loop().call_later(self._linger, self._next_batch)
 
     async def drain(self) -> None:
         """Wait until everything put has been answered."""
