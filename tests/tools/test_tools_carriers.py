@@ -129,7 +129,7 @@ def test_lpd_prints_the_job_with_a_control_file_that_names_it(
     assert load(path).container in daemon.data
     assert daemon.data.startswith(b"\x1b%-12345X@PJL")
     assert re.search(rb"^H\S+\nPfauxfax\nJV10200\.pfc\nldfA\d{3}\S+\n", daemon.control)
-    assert "sent; the machine acknowledged the job. Whether it runs" in capsys.readouterr().out
+    assert "sent; the machine acknowledged the job. Whether the new version runs" in capsys.readouterr().out
 
 
 def test_ftp_puts_the_job_under_the_files_name(

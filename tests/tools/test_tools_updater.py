@@ -10,6 +10,7 @@ from scripted_machine import ScriptedMachine
 
 from fauxfax_tools import updater as updater_module
 from fauxfax_tools.codefiles import load
+from fauxfax_tools.dialects import reference as reference_module
 from fauxfax_tools.dialects.base import Machine
 from fauxfax_tools.dialects.reference import ReferenceDialect
 from fauxfax_tools.errors import Busy, Interrupted, LinkLost, Refused
@@ -185,3 +186,31 @@ def test_an_interruption_names_the_state_and_the_way_on(
 
     with pytest.raises(Interrupted, match=words):
         run(machine().link, code_file(), interrupt)
+
+
+def test_an_interrupted_update_that_the_machine_finished_by_itself_is_a_success(
+    machine: StartMachine, code_file: WriteFile
+) -> None:
+    path = code_file()
+    target = machine()
+    part = load(path).header.parts[0]
+
+    def confirm(_: Machine) -> bool:
+        target.script.firmware["SC"] = (part.version, part.sha256.hex())
+        return True
+
+    assert run(target.link, path, confirm=confirm).outcome is Outcome.UPDATED
+    assert target.offers == []
+
+
+def test_a_machine_that_is_there_but_never_answers_ends_in_time(
+    machine: StartMachine, code_file: WriteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference_module, "ANSWER_TIMEOUT", 0.05)
+    target = machine()
+
+    def fall_silent(event: Event) -> None:
+        target.script.silent |= isinstance(event, Progress) and event.phase is Phase.REWRITE
+
+    with pytest.raises(LinkLost, match="did not come back within"):
+        run(target.link, code_file(), fall_silent, patience=0.4)

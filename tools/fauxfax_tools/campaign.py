@@ -74,8 +74,8 @@ def _line(target: Target, image: CodeImage, result: Result) -> Line:
     sentences = {
         Outcome.UPDATED: f"{name}: done, the machine runs {versions}, and its content is the file's",
         Outcome.ALREADY: f"{name}: it runs {versions} already, with this content; nothing was sent",
-        Outcome.SENT: f"{name}: sent; {result.answer or 'the machine cannot answer here'}. Whether it runs, "
-        "its panel shows, and `fauxfax-tool probe`",
+        Outcome.SENT: f"{name}: sent; {result.answer or 'the machine cannot answer here'}. Whether the new version "
+        "runs is shown by its panel and by `fauxfax-tool probe`",
     }
     return Line(target.url, str(image.path), image.title, result.outcome.value, sentences[result.outcome], Exit.DONE)
 

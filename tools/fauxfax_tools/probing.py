@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from fauxfax_tools.dialects.base import Machine, Status, find_model, find_serial
+from fauxfax_tools.dialects.base import Machine, Status, read_machine
 from fauxfax_tools.dialects.reference import ReferenceDialect
 from fauxfax_tools.links.base import Link
 
@@ -60,7 +60,7 @@ def probe(link: Link) -> Probe:
     """Ask over an open link. Raises OSError if nobody answers."""
     if not link.bidirectional:
         device_id = link.identify() or ""
-        return Probe(link.url, Machine(find_model(device_id), device_id, find_serial(device_id)), None)
+        return Probe(link.url, read_machine(device_id, device_id), None)
     dialect = ReferenceDialect(link)
     return Probe(link.url, dialect.identify(), dialect.status())
 

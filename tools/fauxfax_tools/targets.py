@@ -13,7 +13,7 @@ from typing import Protocol
 from fauxfax.firmware.codefile import wrap
 from fauxfax_tools.carriers import FTP_PORT, LPD_PORT, Parcel, send_ftp, send_lpd
 from fauxfax_tools.codefiles import CodeImage
-from fauxfax_tools.dialects.base import Machine, find_model, find_serial
+from fauxfax_tools.dialects.base import Machine, read_machine
 from fauxfax_tools.dialects.reference import ReferenceDialect
 from fauxfax_tools.errors import BadUsage, Refused
 from fauxfax_tools.links import find_link
@@ -118,7 +118,7 @@ class CarrierTarget:
         report(Progress(Phase.CHECK, 0, 1))
 
         def ask(text: str) -> None:
-            machine = Machine(find_model(text), text.strip(), find_serial(text))
+            machine = read_machine(text)
             if machine.model and machine.model not in image.header.models:
                 models = ", ".join(image.header.models)
                 raise Refused(

@@ -16,7 +16,7 @@ from enum import Enum
 
 from fauxfax.firmware.states import State
 from fauxfax_tools.codefiles import CodeImage
-from fauxfax_tools.dialects.base import WORKING, Dialect, Installed, Job, LastAttempt, Machine, Status
+from fauxfax_tools.dialects.base import WORKING, Dialect, Installed, Job, LastAttempt, Machine, Status, read_machine
 from fauxfax_tools.errors import Busy, Interrupted, LinkLost, Refused
 from fauxfax_tools.links.base import Deadline, Link, reopen
 from fauxfax_tools.steps import Event, Notice, Phase, Progress
@@ -68,7 +68,7 @@ class Options:
     patience: float = 120.0  # without any progress, before the machine counts as lost
 
 
-class _SentAgain(Exception):  # noqa: N818 - control flow, never leaves this file
+class _TransferBroken(Exception):  # noqa: N818 - control flow, never leaves this file
     """The transfer broke before the machine had everything: take it up again."""
 
 
@@ -112,9 +112,8 @@ class Updater:
         self._report(Progress(Phase.CHECK, 1, 1))
         for _ in range(RESUMES + 1):
             try:
-                self._transfer()
-                return Result(Outcome.UPDATED, machine, self._follow())
-            except _SentAgain as broken:
+                return Result(Outcome.UPDATED, machine, self._attempt())
+            except _TransferBroken as broken:
                 self._report(Notice(f"{broken}; taking the transfer up again"))
                 self._reopen(self._options.patience)
         if reason := self._last_reason():
@@ -129,9 +128,12 @@ class Updater:
             f"{self._image.path.name} is for {', '.join(models)}, but the machine is {machine.title}; nothing was sent"
         )
 
-    def _transfer(self) -> None:
-        """Send the container from where the machine left off. Raises Refused as soon as the machine does."""
+    def _attempt(self) -> dict[str, Installed]:
+        """Send the container from where the machine left off, and follow it. Returns what runs afterwards."""
         status = self._idle()
+        firmware = self._dialect.firmware()
+        if self._runs(firmware) and not self._options.force:
+            return firmware  # an interrupted update, which the machine has finished by itself meanwhile
         offset = self._resume_offset(status)
         job = Job(
             self._image.container,
@@ -145,7 +147,8 @@ class Updater:
         try:
             self._send_job(job)
         except OSError as error:
-            raise _SentAgain(str(error)) from error
+            raise _TransferBroken(str(error)) from error
+        return self._follow()
 
     def _idle(self) -> Status:
         """The status of a machine that is free to take an update. Raises Busy if it stays occupied.
@@ -226,7 +229,7 @@ class Updater:
         last = status.last
         ours = last is not None and last.version == self._image.header.version
         if watch.lost and not watch.worked and (last is None or last.stage in ("", State.RECEIVING.value)):
-            raise _SentAgain("the link was lost before the machine had everything")
+            raise _TransferBroken("the link was lost before the machine had everything")
         if last is not None and last.reason and (ours or not last.version):
             raise self._refusal(last.reason)
         wrong = [name for name, (version, _) in self._image.hashes.items() if _version(firmware, name) == version]
@@ -241,8 +244,10 @@ class Updater:
         self._report(Progress(Phase.RESTART, 0, 1))
         watch.lost = True
         try:
+            if watch.deadline.passed:  # it is there, but does not answer
+                raise error
             self._reopen(watch.deadline.left)
-        except LinkLost as gone:
+        except OSError as gone:
             raise LinkLost(
                 f"{self._title}: the link was lost ({error}) and the machine did not come back within "
                 f"{self._options.patience:g} s; switch it on and run this again"
@@ -251,7 +256,7 @@ class Updater:
     def _reopen(self, seconds: float) -> None:
         """Find the machine again. What was half read of the old connection would spoil the first answer of the new."""
         reopen(self._link, seconds)
-        self._dialect.conversation.forget()
+        self._dialect.forget()
 
     def _runs(self, firmware: dict[str, Installed]) -> bool:
         wanted = self._image.hashes
@@ -269,13 +274,15 @@ class Updater:
 
     def _refusal(self, reason: str) -> Refused | Busy:
         text = f"{self._title}: {reason or 'refused, without a reason'}"
-        return Busy(text) if "busy" in reason.lower() else Refused(text)
+        return Busy(text) if reason.lower().startswith("busy") else Refused(text)
 
     # Ways that cannot ask, and interruptions -------------------------------------------------------------------------
 
     def _send_blind(self) -> Result:
         """A one-way link: everything is sent, nothing is known."""
-        machine = Machine("", self._link.identify() or "", "")
+        machine = read_machine(self._link.identify() or "")
+        if machine.model:
+            self._check_model(machine)
         if not self._options.confirm(machine):
             raise Refused(f"{self._link.url}: not confirmed, nothing was sent")
         self._report(Progress(Phase.CHECK, 1, 1))

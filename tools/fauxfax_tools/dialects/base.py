@@ -100,6 +100,10 @@ class Dialect(Protocol):
         """The link as a stream of whole messages; octets of a code file go through it between the dialect's own."""
         ...
 
+    def forget(self) -> None:
+        """Drop what is half read, and news: the connection they came on is gone."""
+        ...
+
     def identify(self) -> Machine:
         """Who is there. Raises LinkLost if nobody answers in this dialect."""
         ...
@@ -125,7 +129,12 @@ class Dialect(Protocol):
         ...
 
 
-def find_model(text: str) -> str:
+def read_machine(text: str, device_id: str = "", firmware: dict[str, Installed] | None = None) -> Machine:
+    """Who speaks, from whatever it says of itself: a device id, the reply to INFO ID, a greeting."""
+    return Machine(_find_model(text), device_id, _find_serial(text), firmware or {})
+
+
+def _find_model(text: str) -> str:
     """The longest model name of the family that occurs in `text`, or what a device id calls its model."""
     for name in sorted(MODELS, key=len, reverse=True):
         if name in text.upper():
@@ -134,7 +143,7 @@ def find_model(text: str) -> str:
     return field_of_id[1].strip() if field_of_id else ""
 
 
-def find_serial(text: str) -> str:
+def _find_serial(text: str) -> str:
     """The serial number in a device id or a reply."""
     found = re.search(r"\b(?:SN|SERN|SERIAL|SERIALNUMBER)[:=]\s*\"?([^;\"\r\n]+)", text)
     return found[1].strip() if found else ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from fauxfax.firmware.codefile import UEL, Component
 from fauxfax.firmware.states import State
 from fauxfax_tools.conversation import ANSWER_TIMEOUT, Conversation
-from fauxfax_tools.dialects.base import Installed, Job, LastAttempt, Machine, Status, find_model, find_serial
+from fauxfax_tools.dialects.base import Installed, Job, LastAttempt, Machine, Status, read_machine
 from fauxfax_tools.links.base import Link
 
 NEWS = "@PJL USTATUS DEVICE"
@@ -30,12 +30,17 @@ class ReferenceDialect:
         """The stream below."""
         return self._conversation
 
+    def forget(self) -> None:
+        """Drop the half-read reply and the last news."""
+        self._conversation.forget()
+        self._news = None
+
     def identify(self) -> Machine:
         """Device id if the link has one, then INFO ID and INFO FIRMWARE."""
-        self._conversation.forget()
+        self.forget()
         device_id = self._link.identify() or ""
         text = "\n".join((device_id, *self._info("ID")))
-        return Machine(find_model(text), device_id, find_serial(text), self.firmware())
+        return read_machine(text, device_id, self.firmware())
 
     def firmware(self) -> dict[str, Installed]:
         """INFO FIRMWARE."""
@@ -69,10 +74,10 @@ class ReferenceDialect:
         """The UEL that ends the job."""
         return UEL
 
-    def _info(self, subject: str, timeout: float = ANSWER_TIMEOUT) -> list[str]:
+    def _info(self, subject: str) -> list[str]:
         head = f"@PJL INFO {subject}"
         question = UEL + head.encode("ascii") + b"\r\n"
-        answer = self._conversation.ask(question, lambda reply: reply.split("\n", 1)[0].strip() == head, timeout)
+        answer = self._conversation.ask(question, lambda reply: reply.split("\n", 1)[0].strip() == head, ANSWER_TIMEOUT)
         return [line.strip() for line in answer.splitlines()[1:]]
 
     def _hear(self, reply: str) -> None:
