@@ -35,13 +35,8 @@ class CommitBeforeVerify(Loader):
             self._update.image = None
             self._enter(State.RUNNING if self._update.profile() else State.RECOVERY)
             versions = {component.value: entry.version for component, entry in record.entries.items()}
-            return attrs_like(boot, self.state, versions)
+            return Boot(self.state, versions, boot.hashes, boot.profile)
         return boot
-
-
-def attrs_like(boot: Boot, state: State, versions: dict[str, str]) -> Boot:
-    """A boot that reports what it did not check."""
-    return Boot(state, versions, boot.hashes, boot.profile)
 
 
 class MarksBeforeStoring(Staging):
@@ -192,6 +187,21 @@ class RecordWithoutChecksum(Loader):
                     self.latest = None  # the newer one counts, and cannot be read to its end
                     return None
                 return found
+
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)  # type: ignore[arg-type]
+            self.records = self._Records(self.flash, self.layout.records, self.model.timing)
+
+    update_type = _Update
+
+
+class TrustsWhatItReadsOnce(Loader):
+    """A record whose seal was readable once is acted upon, though the next start may not be able to read it."""
+
+    class _Update(Update):
+        class _Records(Records):
+            def settle(self) -> driver.Steps:
+                yield from ()
 
         def __init__(self, *args: object) -> None:
             super().__init__(*args)  # type: ignore[arg-type]

@@ -88,6 +88,16 @@ def test_the_sweep_catches_an_updater_that_is_wrong(mutant: type[Loader], layout
     assert first in sweep.replay(first.replay)
 
 
+def test_two_cuts_catch_an_updater_that_trusts_what_it_reads_once() -> None:
+    def seal_or_sector(operation: Operation) -> list[Cut]:
+        torn = operation.size if operation.kind is Kind.PROGRAM else operation.size // 2
+        return [Cut(torn, unstable=True)] if operation.kind is Kind.ERASE or operation.data.startswith(b"SEAL") else []
+
+    sweep = Sweep(UNIFORM, "staged", "sc", mutants.TrustsWhatItReadsOnce)
+    assert "I1" in {violation.invariant for violation in sweep.run(seal_or_sector, depth=2).violations}
+    assert Sweep(UNIFORM, "staged", "sc").run(seal_or_sector, depth=2).violations == []
+
+
 def test_an_updater_that_writes_the_protected_loader_is_stopped_by_the_flash() -> None:
     violations = Sweep(UNIFORM, "staged", "sc", mutants.LoaderErased).run(main_cuts).violations
     assert {violation.invariant for violation in violations} == {"I7"}

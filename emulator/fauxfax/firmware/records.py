@@ -123,7 +123,8 @@ class Records:
         found = self._found
         if found is None:
             return
-        if found.seals < SEALS:
+        current = self._areas[self._current]
+        if found.seals < SEALS and found.next_seal + len(_SEAL) <= current.address + current.size:
             yield from driver.append(self._flash, found.next_seal, _SEAL, self._timing)
         other = self._areas[1 - self._current]
         doubtful = self._read(other)
