@@ -32,6 +32,7 @@ from fauxfax.models import find_model
 from fauxfax.servers.control import ControlServer
 from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.documents import DocumentRoom
+from fauxfax.servers.ftp import FtpServer
 from fauxfax.servers.lpd import LpdServer
 from fauxfax.servers.rawport import RawPortServer
 from fauxfax.servers.smtp import SmtpServer
@@ -173,6 +174,7 @@ class Rig:
             "smtp": lambda: self._smtp,
             "raw": lambda: RawPortServer(lambda: machine.open_port("raw"), self.clock),
             "lpd": lambda: LpdServer(lambda: machine.open_port("lpd"), self.clock),
+            "ftp": lambda: FtpServer(lambda: machine.open_port("ftp"), self.clock),
             "usbip": lambda: UsbipServer([self._plug_usb], self.clock),
             "usbredir": lambda: UsbredirServer(self._plug_usb, self.clock),
             "control": lambda: ControlServer(Attendant(machine, self.tray), self.tray, self._setting_rows),

@@ -168,7 +168,7 @@ class Session:
         line = self._line(b"\1\2\3")
         if line is None:
             return None
-        digits, _, self._name = _text(line[1:]).partition(" ")
+        digits, __, self._name = _text(line[1:]).partition(" ")
         if line[0] == 1:
             self._over()
             return None
