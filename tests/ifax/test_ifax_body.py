@@ -72,6 +72,7 @@ def test_a_long_line_is_found_wherever_it_stands(place: int) -> None:
     stream = message * (place // 100) + b"x" * 999 + b"\r\n" + message * 10 + b".\r\n"
     body = Body(1_000_000, 1000)
     assert collect([stream[i : i + 4096] for i in range(0, len(stream), 4096)], body) == len(stream)
+    assert body.finish(100) == ()
     assert body.fault is Fault.LONG_LINE
 
 

@@ -12,6 +12,8 @@ from enum import Enum
 
 _SMALL = 16 * 1024
 """Pieces below this are gathered in one buffer, so that a message fed octet by octet costs no more than its size."""
+_GATHERED = 64 * 1024
+"""As much is gathered before it is checked and kept."""
 _HEADERS = 64 * 1024
 """Received lines are counted in this much of a message's beginning."""
 _COLUMNS = 4096
@@ -77,9 +79,9 @@ class Body:
 
     def finish(self, hops: int) -> tuple[bytes, ...]:
         """The message in pieces, once its end was found; empty if `fault` says why it is refused."""
+        self._flush()
         if self._breaks and not self._repair:
             self.refuse(Fault.BARE_LINE_END)
-        self._flush()
         if self._breaks and self.fault is None:
             self._pieces = [_BARE.sub(b"\r\n", b"".join(self._pieces))]
         if self.fault is None and self._received_lines() > hops:
@@ -120,34 +122,38 @@ class Body:
         return -1
 
     def _take(self, piece: bytes) -> None:
-        """Check and keep a piece of the unstuffed message."""
+        """Keep a piece of the unstuffed message. Small ones are gathered, and checked together."""
         self.total += len(piece)
         if self.fault is not None or not piece:
             return
         self.octets += len(piece)
         if self.octets > self._limit:
             self.refuse(Fault.TOO_LARGE)
-        elif b"\0" in piece:
+        elif len(piece) >= _SMALL:
+            self._flush()
+            self._check(piece)
+        else:
+            self._gathered += piece
+            if len(self._gathered) >= _GATHERED:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Check and keep what was gathered."""
+        if self._gathered:
+            piece = bytes(self._gathered)
+            self._gathered = bytearray()
+            self._check(piece)
+
+    def _check(self, piece: bytes) -> None:
+        if self.fault is not None:
+            return
+        if b"\0" in piece:
             self.refuse(Fault.NUL)
         elif self._longest_line(piece) > self._line_limit:
             self.refuse(Fault.LONG_LINE)
         else:
             self._count_breaks(piece)
-            self._keep(piece)
-
-    def _keep(self, piece: bytes) -> None:
-        if len(piece) >= _SMALL:
-            self._flush()
             self._pieces.append(piece)
-            return
-        self._gathered += piece
-        if len(self._gathered) >= 4 * _SMALL:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._gathered:
-            self._pieces.append(bytes(self._gathered))
-            self._gathered = bytearray()
 
     def _count_breaks(self, piece: bytes) -> None:
         """Three counts tell whether every CR and every LF of the message is one of a CRLF."""
