@@ -64,6 +64,7 @@ class FtpMachine:
         self.final = final
         self.data = b""
         self.name = b""
+        self.password = b""
 
     def serve(self, connection: socket.socket) -> None:
         connection.sendall(b"220 FTP server ready.\r\n")
@@ -80,6 +81,8 @@ class FtpMachine:
             }
             while line := stream.readline():
                 verb, _, rest = line.strip().partition(b" ")
+                if verb == b"PASS":
+                    self.password = rest
                 if verb != b"STOR":
                     connection.sendall(answers.get(verb, b"510 command not supported.\r\n"))
                     continue
@@ -171,8 +174,18 @@ def test_what_goes_wrong_has_its_own_words_and_code(
     assert words in capsys.readouterr().out
 
 
-def test_a_password_cannot_be_carried_by_ftp(
-    code_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("via", "option"), [("lpd", ["--password", "1234"]), ("ftp", ["--force-downgrade"])], ids=["password", "force"]
+)
+def test_what_a_way_in_cannot_carry_is_said_before_anything_is_sent(
+    via: str, option: list[str], code_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert update("ftp", 1, code_file(), "--password", "1234") == Exit.USAGE
-    assert "need --via raw" in capsys.readouterr().out
+    assert update(via, 1, code_file(), *option) == Exit.USAGE
+    assert f"{option[0]} has no place in a job that goes by {via.upper()}" in capsys.readouterr().out
+
+
+def test_ftp_carries_the_service_password_in_its_login(code_file: Callable[..., Path]) -> None:
+    machine = FtpMachine()
+    with serving(machine) as port:
+        assert update("ftp", port, code_file(), "--password", "1234") == Exit.DONE
+    assert machine.password == b"1234"

@@ -2,7 +2,7 @@
 
 Neither can follow an update, so neither can promise that the new version runs: the text they return is what the machine
 did answer, and nothing more. Before the job goes out, `ask` is called with what the machine says of itself (LPD: the
-state of the queue; FTP: its greeting), and may raise to stop it.
+state of the queue; FTP: its greeting, the answers to the login and to SYST), and may raise to stop it.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Parcel:
     port: int
     job: bytes
     name: str
+    password: str = ""  # the service password; only FTP has a place for it
 
 
 def send_lpd(parcel: Parcel, ask: Ask, report: Report) -> str:
@@ -101,7 +102,10 @@ class _Lpd:
 
 
 def send_ftp(parcel: Parcel, ask: Ask, report: Report) -> str:
-    """Put the job by anonymous FTP (RFC 959). Raises LinkLost, Busy or Refused with the server's line."""
+    """Put the job by FTP (RFC 959), as anonymous with the service password if there is one.
+
+    Raises LinkLost, Busy or Refused with the server's line.
+    """
     where = f"ftp://{parcel.host}:{parcel.port}"
     done = 0
 
@@ -113,7 +117,8 @@ def send_ftp(parcel: Parcel, ask: Ask, report: Report) -> str:
     try:
         with ftplib.FTP(timeout=CONNECT_TIMEOUT) as client:
             greeting = client.connect(parcel.host, parcel.port)
-            ask(f"{greeting}\n{client.login()}")
+            login = client.login(passwd=parcel.password)
+            ask(f"{greeting}\n{login}\n{_system(client)}")
             if client.sock is not None:
                 client.sock.settimeout(ANSWER_TIMEOUT)
             answer = client.storbinary(f"STOR {parcel.name}", io.BytesIO(parcel.job), CHUNK, count)
@@ -126,6 +131,14 @@ def send_ftp(parcel: Parcel, ask: Ask, report: Report) -> str:
     except (OSError, EOFError) as error:
         raise LinkLost(f"{where}: {_reason(error)}") from error
     return f"the machine answered: {answer}"
+
+
+def _system(client: ftplib.FTP) -> str:
+    """What the machine calls itself; not every server knows the question."""
+    try:
+        return client.sendcmd("SYST")
+    except (ftplib.error_perm, ftplib.error_temp):
+        return ""
 
 
 def _reason(error: Exception) -> str:

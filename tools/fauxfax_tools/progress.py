@@ -33,13 +33,8 @@ class Display(Protocol):
         ...
 
 
-class PlainLines:
-    """A line when a phase begins and whenever another tenth is done; notices as they come."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._bar = Bar()
-        self._said: tuple[Phase, int] | None = None
+class _Lines:
+    """What a display of lines needs to be a context manager: nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +43,15 @@ class PlainLines:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+
+class PlainLines(_Lines):
+    """A line when a phase begins and whenever another tenth is done; notices as they come."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._bar = Bar()
+        self._said: tuple[Phase, int] | None = None
 
     def show(self, event: Event) -> None:
         """One line, if there is something new to say."""
@@ -68,7 +72,7 @@ class PlainLines:
         print(text, file=self._out, flush=True)
 
 
-class JsonLines:
+class JsonLines(_Lines):
     """One object per line: `phase`, `done`, `total`, `percent`; then one with `result`."""
 
     def __init__(self, out: TextIO) -> None:
@@ -76,14 +80,6 @@ class JsonLines:
         self._bar = Bar()
         self._said: tuple[Phase, int] | None = None
         self._last = _progress_fields(Progress(Phase.CHECK, 0, 1), 0.0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
 
     def show(self, event: Event) -> None:
         """One object for each percent and each notice."""

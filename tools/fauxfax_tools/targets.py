@@ -111,10 +111,9 @@ class CarrierTarget:
 
     def install(self, image: CodeImage, consent: Consent, settings: Settings, report: Report) -> Result:
         """Send the job; what the machine answered is all that can be known."""
-        if settings.password or settings.force:
-            raise BadUsage(
-                f"--via {self.via} carries the file as it is; --password and --force-downgrade need --via raw"
-            )
+        if settings.force or (settings.password and self.via == "lpd"):
+            what = "--force-downgrade" if settings.force else "--password"
+            raise BadUsage(f"{what} has no place in a job that goes by {self.via.upper()}; use --via raw")
         report(Progress(Phase.CHECK, 0, 1))
 
         def ask(text: str) -> None:
@@ -129,7 +128,7 @@ class CarrierTarget:
             report(Progress(Phase.CHECK, 1, 1))
 
         send = send_lpd if self.via == "lpd" else send_ftp
-        parcel = Parcel(self.host, self.port, wrap(image.container, image.title), image.path.name)
+        parcel = Parcel(self.host, self.port, wrap(image.container, image.title), image.path.name, settings.password)
         answer = send(parcel, ask, lambda done, total: report(Progress(Phase.SEND, done, total)))
         return Result(Outcome.SENT, answer=answer)
 
