@@ -213,7 +213,7 @@ class Flash:
 
     def read(self, address: int, size: int) -> bytes:
         """The octets at `address`. Raises FlashFailure if a cell there cannot be read."""
-        if address < 0 or size < 0 or address + size > self.geometry.size:
+        if not 0 <= address <= address + size <= self.geometry.size:
             raise Misuse(f"flash: cannot read {size} octets at {address:#x} of {self.geometry.size:#x}")
         if self.defects:
             self._suffers(Kind.READ, address, size)

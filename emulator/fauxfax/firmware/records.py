@@ -104,37 +104,40 @@ class Records:
         self._areas = areas
         self._timing = timing
         self._current = 1
-        self._found: _Copy | None = None
+        self._copies: list[_Copy | None] = [None, None]
         self.latest: Record | None = None
 
     def load(self) -> Record | None:
         """Read both and keep the newer sealed one; None if there is none."""
-        self.latest = self._found = None
-        for index, area in enumerate(self._areas):
-            found = self._read(area)
+        self.latest = None
+        self._copies = [self._read(area) for area in self._areas]
+        for index, found in enumerate(self._copies):
             if found is None or not found.seals:
                 continue
             if self.latest is None or found.record.sequence > self.latest.sequence:
-                self.latest, self._found, self._current = found.record, found, index
+                self.latest, self._current = found.record, index
         return self.latest
 
     def settle(self) -> driver.Steps:
         """After `load()`: leave no doubt which record counts, at this start and at the next."""
-        found = self._found
-        if found is None:
+        found, doubtful = self._copies[self._current], self._copies[1 - self._current]
+        if self.latest is None or found is None:
             return
-        current = self._areas[self._current]
-        if found.seals < SEALS and found.next_seal + len(_SEAL) <= current.address + current.size:
-            yield from driver.append(self._flash, found.next_seal, _SEAL, self._timing)
+        if found.seals < SEALS:
+            yield from self._add(found, self._areas[self._current], _SEAL)
         other = self._areas[1 - self._current]
-        doubtful = self._read(other)
         if doubtful is not None:
             if doubtful.seals and doubtful.record.sequence < found.record.sequence:
                 return
-            yield from driver.hint(self._flash, doubtful.next_seal, _VOID, self._timing)
+            yield from self._add(doubtful, other, _VOID)
         elif driver.is_blank(self._flash, other.address, other.size):
             return
         yield from driver.erase(self._flash, other.address, self._timing)
+
+    def _add(self, copy: _Copy, area: Area, word: bytes) -> driver.Steps:
+        """Put a word behind those a record has, if there is room and the cells take it."""
+        if copy.next_seal + len(self._flash.geometry.pad(word)) <= area.address + area.size:
+            yield from driver.hint(self._flash, copy.next_seal, word, self._timing)
 
     def write(self, record: Record) -> driver.Steps:
         """Put a record into the sector that does not hold the latest. On WornOut the latest still counts."""
