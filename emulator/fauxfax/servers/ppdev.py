@@ -1,0 +1,112 @@
+"""A machine's parallel port as `/dev/parportN` of ppdev, register by register, for programs under umockdev.
+
+A program, or QEMU's `-chardev parallel,path=/dev/parport0`, sets and reads the lines; whoever drives the port that way
+negotiates IEEE 1284 with the machine itself. PPNEGOT and reading or writing the descriptor, where the kernel would do
+the handshake, are not served. One descriptor has the port claimed at a time.
+Source: Linux, include/uapi/linux/ppdev.h and Documentation/driver-api/parport-lowlevel.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable
+
+from fauxfax.hostport.ieee1284 import Peripheral
+from fauxfax.servers.umockdev import DeviceTree, Memory
+
+MAJOR = 99
+MODES = 0x01 | 0x02
+"""PARPORT_MODE_PCSPP and TRISTATE: a plain port whose data lines can be turned round."""
+PPCLAIM, PPRELEASE, PPYIELD, PPEXCL = 0x708B, 0x708C, 0x708D, 0x708F
+_INT = struct.Struct("<I")
+Register = Callable[[Peripheral], int]
+
+
+class PpdevDevice:
+    """One parallel port in `tree`, with the machine's `cable` in it."""
+
+    def __init__(self, tree: DeviceTree, cable: Peripheral, number: int = 0) -> None:
+        self.cable = cable
+        self.claimed: PpdevHandle | None = None
+        self._tree = tree
+        self._number = number
+
+    async def start(self) -> None:
+        """Make the node."""
+        await self._tree.add_node(f"parport{self._number}", f"{MAJOR}:{self._number}", b"", lambda: PpdevHandle(self))
+
+    def stop(self) -> None:
+        """Pull the cable, and take the node away."""
+        self._tree.remove_node(f"parport{self._number}")
+        self.cable.unplug()
+
+
+class PpdevHandle:
+    """One open descriptor."""
+
+    def __init__(self, device: PpdevDevice) -> None:
+        self._device = device
+        self._mode = 0
+        self._reads: dict[int, Register] = {
+            0x80017081: Peripheral.read_status,
+            0x80017083: Peripheral.read_control,
+            0x80017085: Peripheral.read_data,
+        }
+        self._writes: dict[int, Callable[[Peripheral, int], None]] = {
+            0x40017084: Peripheral.write_control,
+            0x40017086: Peripheral.write_data,
+        }
+        self._numbers: dict[int, Callable[[], int]] = {
+            0x80047097: lambda: MODES,
+            0x80047098: lambda: self._mode,
+            0x80047093: lambda: 0,
+        }
+
+    async def ioctl(self, memory: Memory, request: int, argument: int) -> int:
+        """See Handle. The registers are there for the descriptor that has claimed the port."""
+        device = self._device
+        if request in (PPCLAIM, PPEXCL):
+            if device.claimed not in (None, self):
+                raise OSError(errno.EBUSY, "another descriptor has claimed the port")
+            if request == PPCLAIM:
+                device.claimed = self
+            return 0
+        if request in self._numbers:
+            memory.write(argument, _INT.pack(self._numbers[request]()))
+            return 0
+        if device.claimed is not self:
+            raise OSError(errno.EINVAL, "the port is not claimed")
+        return await self._claimed_ioctl(memory, request, argument)
+
+    async def _claimed_ioctl(self, memory: Memory, request: int, argument: int) -> int:
+        cable = self._device.cable
+        if request in self._reads:
+            memory.write(argument, bytes((self._reads[request](cable),)))
+        elif request in self._writes:
+            self._writes[request](cable, (await memory.read(argument, 1))[0])
+        elif request == 0x4002708E:  # PPFCONTROL: a mask, and the levels of what it names
+            mask, levels = await memory.read(argument, 2)
+            cable.write_control(cable.read_control() & ~mask | levels & mask)
+        elif request == 0x40047080:  # PPSETMODE: kept, and told when asked
+            (self._mode,) = _INT.unpack(await memory.read(argument, _INT.size))
+        elif request == 0x40047090:  # PPDATADIR: who drives the data lines follows from the handshake
+            await memory.read(argument, _INT.size)
+        elif request in (PPRELEASE, PPYIELD):
+            self._device.claimed = None
+        else:
+            raise OSError(errno.ENOTTY, f"ioctl 0x{request:08x}")
+        return 0
+
+    async def read(self, limit: int) -> bytes | None:  # noqa: ARG002 - see the module
+        """See Handle."""
+        raise OSError(errno.EINVAL, "only the registers are served")
+
+    async def write(self, data: bytes) -> int:  # noqa: ARG002
+        """See Handle."""
+        raise OSError(errno.EINVAL, "only the registers are served")
+
+    def close(self) -> None:
+        """See Handle."""
+        if self._device.claimed is self:
+            self._device.claimed = None
