@@ -24,7 +24,7 @@ LOGIN = "USER me\r\nPASS 1234\r\n"
 
 def played(text: str, *, cuts: tuple[int, ...] = ()) -> tuple[list[Event], list[str]]:
     """A session in which every transfer succeeds: its events, and its replies after the greeting."""
-    session, events, data = Session(PEER), [], text.encode("latin-1")
+    session, events, data = Session(PEER, "EMUFAX1"), [], text.encode("latin-1")
     for start, stop in itertools.pairwise([0, *sorted(cuts), len(data)]):
         session.receive(data[start:stop])
         while (event := session.next_event()) is not None:
@@ -86,6 +86,10 @@ def test_what_a_line_is_answered(line: str, replies: list[int]) -> None:
     assert code(played(f"{LOGIN}{line}\r\n")[1][2:]) == replies
 
 
+def test_the_login_says_that_no_factory_made_this_machine() -> None:
+    assert played(LOGIN)[1][-1] == "230 Logged in to EMUFAX1."
+
+
 def test_an_unknown_line_gets_the_sisters_words() -> None:
     assert played("HELP\r\n")[1] == ["510 command not supported."]
 
@@ -115,7 +119,7 @@ def test_nothing_works_before_the_login(line: str) -> None:
 
 @pytest.mark.parametrize(("password", "kept"), [("1234", "1234"), ("me@example.org", ""), ("", ""), ("٣", "")])
 def test_a_password_of_digits_is_kept_for_the_job(password: str, kept: str) -> None:
-    session = Session(PEER)
+    session = Session(PEER, "EMUFAX1")
     session.receive(f"USER me\r\nPASS {password}\r\n".encode())
     assert session.next_event() is None
     assert (session.state, session.password) == (State.READY, kept)
@@ -123,7 +127,7 @@ def test_a_password_of_digits_is_kept_for_the_job(password: str, kept: str) -> N
 
 @pytest.mark.parametrize("abort", [b"ABOR\r\n", b"\xff\xf4\xff\xf2ABOR\r\n", b"\xff\xf4\xf2abor\r\n"])
 def test_during_a_transfer_only_an_abort_is_heard(abort: bytes) -> None:
-    session = Session(PEER)
+    session = Session(PEER, "EMUFAX1")
     session.receive(LOGIN.encode() + b"STOR x\r\n")
     assert session.next_event() == StoreWanted("x")
     session.opening()

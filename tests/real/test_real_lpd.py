@@ -68,4 +68,4 @@ def test_rlpr_installs_is_refused_and_asks(fauxfax: MachineProcess, tmp_path: Pa
     again = rlpr(fauxfax, "rlpr", str(file))
     assert again.returncode != 0
     assert "refused our data file contents" in again.stderr
-    assert rlpr(fauxfax, "rlpq").stdout == "fax is ready\nno entries\n"
+    assert rlpr(fauxfax, "rlpq").stdout == "fax on EMUFAX1 is ready\nno entries\n"

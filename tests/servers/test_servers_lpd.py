@@ -94,7 +94,7 @@ def test_an_octet_it_does_not_know_is_answered_and_the_connection_closed(shared:
 def test_lpq_hears_how_the_machine_is(shared: MachineProcess) -> None:
     with lpd(shared) as peer:
         peer.sendall(b"\3fax\n")
-        assert peer.recv(200) == b"fax is ready\nno entries\n"
+        assert peer.recv(200) == b"fax on EMUFAX1 is ready\nno entries\n"
 
 
 def test_a_power_cut_breaks_the_connection_without_an_answer(fauxfax: MachineProcess) -> None:

@@ -71,12 +71,18 @@ Event = PassiveWanted | ActiveWanted | StoreWanted | ListWanted | Aborted
 
 
 class Session:
-    """One control connection from `peer`: `receive()`, `next_event()` until None, send `data_to_send()`."""
+    """One control connection: `receive()`, `next_event()` until None, send `data_to_send()`.
 
-    def __init__(self, peer: str) -> None:
+    Args:
+        peer: the client's address, the only one that data connections are made with.
+        serial: the machine's serial number; the login says it, so that nobody takes an emulated machine for a real one.
+    """
+
+    def __init__(self, peer: str, serial: str) -> None:
         self.state = State.LOGIN
         self.password = ""
         self._peer = peer
+        self._serial = serial
         self._buffer = bytearray()
         self._output = bytearray()
         self._answer_owed = False
@@ -220,7 +226,7 @@ class Session:
             return self._say("503 USER comes first.")
         self.password = password if password.isascii() and password.isdigit() else ""
         self.state = State.READY
-        return self._say("230 Logged in.")
+        return self._say(f"230 Logged in to {self._serial}.")
 
     def _quit(self, _: str) -> Event | None:
         self.state = State.OVER

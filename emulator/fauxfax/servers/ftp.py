@@ -97,8 +97,8 @@ class FtpConnection(Connection):
         """Plug in and greet."""
         self._peer = str(self.transport.get_extra_info("peername")[0])
         self._own = str(self.transport.get_extra_info("sockname")[0])
-        self._session = Session(self._peer)
         self._port = self._open_port()
+        self._session = Session(self._peer, self._port.serial)
         self._port.on_change(self.pump)
 
     def closed(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fauxfax.clock import Clock
 from fauxfax.hostport.delivery import Delivery
 from fauxfax.hostport.lpd import ControlFile, Data, DataEnded, DataOffered, Event, JobOffered, Session, StateWanted
-from fauxfax.hostport.port import Port, PortStatus
+from fauxfax.hostport.port import Port
 from fauxfax.servers.streams import Connection, StreamServer
 
 CHUNK = 64 * 1024
@@ -86,7 +86,7 @@ class LpdConnection(Connection):
             case JobOffered() | ControlFile():
                 self._session.acknowledge()
             case StateWanted(queue):
-                self._session.tell(_state_text(queue, self._port.status))
+                self._session.tell(_state_text(queue, self._port))
 
     def _decide(self) -> None:
         """Poll for what became of the file; a machine that installed it restarts, and may still say so."""
@@ -117,8 +117,9 @@ class LpdServer(StreamServer):
         super().__init__(lambda connections: LpdConnection(open_port, clock, connections))
 
 
-def _state_text(queue: str, status: PortStatus) -> str:
-    """What `lpq` shows: how the machine is; nothing ever waits in its queue."""
+def _state_text(queue: str, port: Port) -> str:
+    """What `lpq` shows: which machine it is, and how it is; nothing ever waits in its queue."""
+    status = port.status
     states = (("out of paper", status.paper_empty), ("in error", status.error), ("ready", status.selected))
     state = next((text for text, holds in states if holds), "not ready")
-    return f"{queue or 'queue'} is {state}\nno entries\n"
+    return f"{queue} on {port.serial} is {state}\nno entries\n"
