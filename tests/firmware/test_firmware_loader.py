@@ -10,6 +10,7 @@ from firmware_refusals import NEWER, OTHER_MODEL, REFUSED, spoil
 from firmware_small import MODEL, SmallMachine, both, image, source
 
 from fauxfax.errors import Misuse
+from fauxfax.events import Event, UpdateProgressed, UpdateStateChanged
 from fauxfax.firmware import codefile, factory, recipe
 from fauxfax.firmware.codefile import Component, Source
 from fauxfax.firmware.flash import CellDefect, Flash, Geometry, Kind
@@ -137,6 +138,20 @@ def test_force_lifts_the_version_rules_and_is_kept_in_the_last_attempt(
     last = machine.loader.status().last
     assert last is not None
     assert last.forced
+
+
+def test_events_say_each_state_its_version_and_why_it_was_refused(machine: SmallMachine) -> None:
+    events: list[Event] = []
+    machine.loader = Loader(machine.flash, MODEL, machine.layout, publish=events.append)
+    machine.loader.boot()
+    machine.send(image(source(version="V10000")))
+    changes = [event for event in events if isinstance(event, UpdateStateChanged)]
+    assert [event.state for event in changes] == ["RUNNING", "RECEIVING", "REFUSED", "RUNNING"]
+    assert (changes[2].version, "downgrade" in changes[2].reason) == ("V10000", True)
+    machine.send(NEWER)
+    progress = [(event.done, event.total) for event in events if isinstance(event, UpdateProgressed)]
+    assert progress[0][0] > 0
+    assert all(done <= total for done, total in progress)
 
 
 def test_force_does_not_lift_the_rule_of_the_lowest_version(machine: SmallMachine) -> None:

@@ -229,9 +229,9 @@ class Loader:
         self._update.done = self._update.total = 0
         self._activity = self._update.work(state)
         if self._publish is not None:
-            image = self._update.image
+            header = self._update.header
             reason = self._update.refusal.reason if state in (State.REFUSED, State.RECOVERY) else ""
-            self._publish(UpdateStateChanged(state.value, image.header.version if image else "", reason))
+            self._publish(UpdateStateChanged(state.value, header.version if header else "", reason))
 
     def _refuse(self, refused: Refused) -> None:
         """Leave the state because of `refused`: what ran still runs, unless its rewriting had begun."""

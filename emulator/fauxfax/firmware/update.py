@@ -83,6 +83,11 @@ class Update:
         self.size, self.received, self.ended, self.tries = size, offset, "", 0
         self.buffer.clear()
 
+    @property
+    def header(self) -> Header | None:
+        """That of the image, stored or only offered so far."""
+        return self.image.header if self.image else self.offered
+
     def work(self, state: State) -> Activity | None:
         """The work of a state, about to begin; None if there is none to do."""
         works: dict[State, Callable[[], Activity]] = {
@@ -238,7 +243,7 @@ class Update:
 
     def attempt_now(self, stage: State, reason: str, offset: int = 0) -> Attempt:
         """This update as the last attempt, should it end here."""
-        header = self.image.header if self.image else self.offered
+        header = self.header
         return Attempt(
             component=header.name if header else "",
             version=header.version if header else "",
