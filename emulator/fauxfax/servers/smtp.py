@@ -7,6 +7,7 @@ than it has.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
@@ -17,6 +18,8 @@ from fauxfax.ifax.host import Host, Limits, MessageReceived, Reservations, Verdi
 from fauxfax.ifax.smtp import Delay, Dropped, Receiver
 from fauxfax.ifax.states import State
 from fauxfax.servers.writer import MessageStore, Writer
+
+log = logging.getLogger(__name__)
 
 TICK = 1.0
 """Machine seconds between two looks at the deadlines."""
@@ -77,6 +80,7 @@ class SmtpServer:
 
     async def start(self, address: str = "127.0.0.1", port: int = 0) -> int:
         """Listen. Returns the port."""
+        self.stopping = False
         self.writer = Writer(self._store, self._stored, linger=0.0 if self.durable else LINGER)
         self._loop = asyncio.get_running_loop()
         self._server = await self._loop.create_server(lambda: Session(self), address, port, backlog=1024)
@@ -97,6 +101,7 @@ class SmtpServer:
                 session.abort()
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def cut(self) -> None:
         """The machine lost its power: every connection is lost, at once."""
@@ -334,4 +339,6 @@ class Session(asyncio.BufferedProtocol):
 
 
 def _nobody(verdict: Verdict) -> None:
-    """Nobody waits for the verdict on a message that was acknowledged from memory."""
+    """Nobody waits for the verdict on a message that was acknowledged from memory: the log hears of a loss."""
+    if verdict is not Verdict.STORED:
+        log.error("a message that was acknowledged from memory is lost: %s", verdict.value)
