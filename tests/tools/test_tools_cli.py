@@ -110,6 +110,14 @@ def test_json_is_one_object_a_line_with_phase_done_total_and_result(
     assert lines[-1]["exit"] == code
 
 
+def test_a_bad_code_file_is_json_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "noise.pfc"
+    path.write_bytes(b"noise")
+    assert run(["network-update", "--host", "h", "--json", str(path)]) == Exit.BAD_FILE
+    last = json.loads(capsys.readouterr().out)
+    assert (last["phase"], last["result"], last["exit"]) == ("check", "bad-file", Exit.BAD_FILE)
+
+
 def test_a_real_machine_is_not_written_to_without_real(
     capsys: pytest.CaptureFixture[str], machine: StartMachine, code_file: WriteFile
 ) -> None:

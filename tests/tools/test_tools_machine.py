@@ -133,7 +133,9 @@ def test_ctrl_c_leaves_a_machine_in_a_named_state_and_the_same_command_goes_on(t
         machine.stop()
 
 
-def test_a_fax_arrives_as_it_was_sent(uf8000: MachineProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["V10100", "V10300"], ids=["DATA is 354", "DATA is 250, lock-step"])
+def test_a_fax_arrives_as_it_was_sent(uf8000: MachineProcess, build: Build, tmp_path: Path, version: str) -> None:
+    run(["local-update", "--port", link(uf8000), "--force-downgrade", str(build("sc", version))])
     text, picture = tmp_path / "letter.txt", tmp_path / "chart.png"
     text.write_text("Dear machine,\n\nthis is a fax.\n")
     Image.linear_gradient("L").resize((400, 500)).save(picture)

@@ -24,6 +24,7 @@ SUBJECT = "IMAGE from Internet FAX"
 BOUNDARY = "+-+-+-Pan-+-+"
 TIMEOUT = 300.0  # seconds, of RFC 1123 5.3.2 for most replies; the final one has its own
 FINAL_TIMEOUT = 600.0  # seconds for the reply to the final dot
+GO_ON = (250, 354)
 ADDRESS = re.compile(r"[^\s<>@]{1,256}@[^\s<>@]{1,255}")
 
 
@@ -118,9 +119,19 @@ def _transfer(client: smtplib.SMTP, fax: Fax, message_id: str, message: bytes) -
         raise smtplib.SMTPRecipientsRefused(refused)
     if client.sock is not None:
         client.sock.settimeout(FINAL_TIMEOUT)
-    reply = _expect(client.data(message))
+    reply = _expect(_send_data(client, message))
     complaints = {recipient: f"{code} {_words(text)}" for recipient, (code, text) in refused.items()}
     return Delivery(message_id, len(message), reply, complaints)
+
+
+def _send_data(client: smtplib.SMTP, message: bytes) -> tuple[int, bytes]:
+    """DATA, the message, the final dot. The sample dialogue of the family answers DATA with 250: that is "go on" too."""
+    client.putcmd("data")
+    code, text = client.getreply()
+    if code not in GO_ON:
+        raise smtplib.SMTPDataError(code, text)
+    client.send(message.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+    return client.getreply()
 
 
 def _expect(reply: tuple[int, bytes]) -> str:

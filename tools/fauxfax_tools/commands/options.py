@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fauxfax_tools.errors import BadUsage
+from fauxfax_tools.errors import BadUsage, ToolError
 
 if TYPE_CHECKING:
     from fauxfax_tools.targets import Target
@@ -65,9 +65,16 @@ def run_update(targets: Sequence[Target], options: UpdateOptions) -> int:
     """Check every file first, then install them on every target."""
     from fauxfax_tools.campaign import run_campaign
     from fauxfax_tools.codefiles import load
+    from fauxfax_tools.progress import JsonLines
     from fauxfax_tools.targets import Consent, Settings
 
-    images = [load(path) for path in options.files]
+    try:
+        images = [load(path) for path in options.files]
+    except ToolError as error:
+        if not options.json:
+            raise
+        JsonLines(sys.stdout).result({"result": error.exit_code.word, "exit": error.exit_code}, str(error))
+        return error.exit_code
     consent = Consent(options.yes, options.real, ask if on_terminal() else None)
     settings = Settings(options.password, options.force, options.patience)
     return run_campaign(targets, images, consent, settings, as_json=options.json)
