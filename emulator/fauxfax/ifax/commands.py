@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from fauxfax.errors import FormatError
@@ -69,8 +70,7 @@ class Dialogue:
         self._reservations = reservations
         quirks = host.quirks
         self._announced = (*quirks.ehlo_lines, *quirks.extensions)
-        self._sender_parameters = _parameters(self._announced, _SENDER_PARAMETERS)
-        self._recipient_parameters = _parameters(self._announced, _RECIPIENT_PARAMETERS)
+        self._sender_parameters, self._recipient_parameters = _parameters(self._announced)
         self._colon = quirks.colon_commands
         self.state = State.CONNECTED
         self._helo = ""
@@ -333,6 +333,11 @@ def _default_text(code: int) -> str:
     return TEXTS.get(Code(code), "OK") if code in Code._value2member_map_ else "Requested action not taken"
 
 
-def _parameters(announced: tuple[str, ...], by_extension: Mapping[str, set[str]]) -> frozenset[str]:
-    """The parameters of the extensions that are announced."""
-    return frozenset().union(*(by_extension.get(line, set()) for line in announced))
+@lru_cache(maxsize=16)
+def _parameters(announced: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """The parameters of MAIL and of RCPT that the announced extensions define."""
+    sender, recipient = (
+        frozenset(name for line in announced for name in by_extension.get(line, ()))
+        for by_extension in (_SENDER_PARAMETERS, _RECIPIENT_PARAMETERS)
+    )
+    return sender, recipient
