@@ -99,15 +99,17 @@ def test_a_refusal_over_usbip_leaves_the_cable_good_for_the_next_update(
     assert run(["local-update", "--port", cable, "--force-downgrade", str(build("sc", "V10200"))]) == Exit.DONE
 
 
-def test_an_update_by_lpd_is_acknowledged_when_it_is_installed(
-    uf8000: MachineProcess, build: Build, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("via", "refusal"), [("lpd", "the code file was refused"), ("ftp", "would be a downgrade")])
+def test_a_carrier_is_answered_when_the_file_is_installed(
+    uf8000: MachineProcess, build: Build, capsys: pytest.CaptureFixture[str], via: str, refusal: str
 ) -> None:
     run(["local-update", "--port", link(uf8000), "--force-downgrade", str(build("sc", "V10200"))])
-    by_lpd = ["network-update", "--host", "127.0.0.1", "--via", "lpd", "--port", str(uf8000.ports["lpd"]), "--real"]
-    assert run([*by_lpd, "--yes", str(build("sc", "V10300"))]) == Exit.DONE
+    port = ["--port", str(uf8000.ports[via])]
+    by_carrier = ["network-update", "--host", "127.0.0.1", "--via", via, *port, "--real", "--yes"]
+    assert run([*by_carrier, str(build("sc", "V10300"))]) == Exit.DONE
     assert uf8000.status()["firmware"]["SC"] == "V10300"
-    assert run([*by_lpd, "--yes", str(build("sc", "V10200"))]) == Exit.REFUSED
-    assert "the code file was refused" in capsys.readouterr().out
+    assert run([*by_carrier, str(build("sc", "V10200"))]) == Exit.REFUSED
+    assert refusal in capsys.readouterr().out
 
 
 def test_ctrl_c_leaves_a_machine_in_a_named_state_and_the_same_command_goes_on(tmp_path: Path, build: Build) -> None:

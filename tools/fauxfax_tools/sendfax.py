@@ -125,7 +125,7 @@ def _transfer(client: smtplib.SMTP, fax: Fax, message_id: str, message: bytes) -
 
 
 def _send_data(client: smtplib.SMTP, message: bytes) -> tuple[int, bytes]:
-    """DATA, the message, the final dot. The sample dialogue of the family answers DATA with 250: that is "go on" too."""
+    """DATA, the message, the final dot. The sample dialogue of the family answers DATA with 250: also "go on"."""
     client.putcmd("data")
     code, text = client.getreply()
     if code not in GO_ON:
