@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from fauxfax.errors import FormatError
+
 IOCTL, RESULT, DONE, RUN, SEND_MEMORY, TAKE_MEMORY, READ, WRITE = 1, 2, 3, 4, 5, 6, 7, 8
 MAX_MEMORY = 16 * 1024 * 1024
 """Octets of the client's memory moved at once; usbfs of Linux allows as many. A project value."""
@@ -137,6 +139,8 @@ class DeviceTree:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
                     await _answer(handle, memory, reader, writer)
+        except FormatError as error:
+            log.warning("umockdev: a program was dropped: %s", error)
         except asyncio.CancelledError:
             pass  # the tree is being closed
         finally:
@@ -175,4 +179,4 @@ async def _call(handle: Handle, memory: Memory, request: int, first: int, second
             return None
         memory.write(first, data)
         return len(data)
-    raise ConnectionAbortedError(f"request {request} is none")
+    raise FormatError(f"request {request} is none")
