@@ -29,7 +29,7 @@ def cells() -> dict[tuple[str, str, int], str]:
     for line in PAGE.read_text().split(BEGIN)[1].split(END)[0].splitlines():
         if line.startswith("### "):
             layout, number = line.split("`")[1], 0
-        elif line.startswith("| F"):
+        elif line.startswith("| F") and not line.startswith("| Fault"):
             for geometry, cell in zip(GEOMETRIES, line.split("|")[3:-1], strict=True):
                 read[geometry, layout, number] = cell.strip()
             number += 1

@@ -14,7 +14,7 @@ from fauxfax.firmware.flash import Flash, FlashFailure
 from fauxfax.models import KIB, Timing
 
 WRITE_TRIES = 3  # project value: how often a sector is tried before it counts as worn out
-BLANK_LOOKS = 3  # project value: how often cells are read before they count as blank
+BLANK_LOOKS = 5  # project value: how often cells are read before they count as blank
 
 Steps = Generator[float, None, None]
 

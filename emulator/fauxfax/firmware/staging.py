@@ -9,7 +9,6 @@ Marks are only appended: one torn by a cut is passed over.
 from __future__ import annotations
 
 import hashlib
-import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,8 +20,7 @@ from fauxfax.firmware.flash import Flash, FlashFailure
 from fauxfax.firmware.layout import Area, Layout
 from fauxfax.models import Timing
 
-_MARK = struct.Struct("<HH")
-_CHECK = 0xA5A5
+_MARK_SIZE = 4
 _VOID = 0xFFFF  # the number of a mark that takes all before it back
 SURE_MARKS = 4  # project value: one more than the cuts in a row, each within a mark, that are survived
 AreasOf = Callable[[Header], "list[Area] | None"]
@@ -36,6 +34,25 @@ class Piece:
     size: int
     address: int
     card: bool
+
+
+def encode_mark(number: int) -> bytes:
+    """A mark: an octet for each four bits, with their complement.
+
+    So half of the bits of each octet are programmed, and one torn after its first octet hardly ever reads as blank.
+    """
+    nibbles = (number >> shift & 15 for shift in (12, 8, 4, 0))
+    return bytes(nibble | (~nibble & 15) << 4 for nibble in nibbles)
+
+
+def decode_mark(mark: bytes) -> int | None:
+    """The number of a mark; None if it is torn."""
+    number = 0
+    for octet in mark:
+        if octet & 15 ^ octet >> 4 != 15:
+            return None
+        number = number << 4 | octet & 15
+    return number
 
 
 class Image:
@@ -101,7 +118,7 @@ class Staging:
         self._timing = timing
         self._mark_at = 0
         self._is_sure = False
-        marks, step = layout.marks, len(flash.geometry.pad(bytes(_MARK.size)))
+        marks, step = layout.marks, len(flash.geometry.pad(bytes(_MARK_SIZE)))
         self._last_mark_at = marks.address + marks.size - step
 
     def pieces(self, header: Header, areas: list[Area]) -> Iterator[Piece]:
@@ -181,17 +198,16 @@ class Staging:
         yield from driver.append(self._flash, address, mark, self._timing)
 
     def _encode(self, number: int) -> bytes:
-        return self._flash.geometry.pad(_MARK.pack(number, number ^ _CHECK))
+        return self._flash.geometry.pad(encode_mark(number))
 
     def _count_marks(self) -> int:
         """How many pieces are marked: the last readable mark says. Leaves the next mark's place behind all in use."""
         area = self._layout.marks
-        step = len(self._flash.geometry.pad(bytes(_MARK.size)))
+        step = len(self._flash.geometry.pad(bytes(_MARK_SIZE)))
         used = driver.used(self._flash, area.address, area.size, step)
         self._mark_at = area.address + used
         cells = self._flash.read(area.address, used)
-        marks = [_MARK.unpack_from(cells, at) for at in range(0, used, step)]
-        right = [number if check == number ^ _CHECK else None for number, check in marks]
+        right = [decode_mark(cells[at : at + _MARK_SIZE]) for at in range(0, used, step)]
         self._is_sure = len(right) >= SURE_MARKS and right[-1] is not None and len(set(right[-SURE_MARKS:])) == 1
         last = next((number for number in reversed(right) if number is not None), _VOID)
         return 0 if last == _VOID else last + 1
