@@ -30,8 +30,8 @@ CACHE = HERE.parents[1] / ".cache"
 KERNEL = CACHE / "kernel"
 BUILT = CACHE / "guest"
 XZ = b"\xfd7zXZ\0"
-BOOT_SECONDS = 60.0
-RUN_SECONDS = 60.0
+BOOT_SECONDS = 40.0
+RUN_SECONDS = 30.0
 STARTED = "guest: ready"
 PROGRAMS = ("/usr/sbin/usbip",)
 """Programs of this computer that the guest gets, each with its libraries."""
@@ -44,8 +44,9 @@ mount -t devtmpfs none /dev
 exec </dev/ttyS0 >/dev/ttyS0 2>&1
 stty -echo -onlcr
 for module in $(cat /order); do insmod /modules/$module.ko || echo "guest: $module cannot be loaded"; done
+echo  # ends the line that the firmware of the PC began
 echo "{STARTED}"
-while IFS= read -r line; do eval "$line"; echo "guest: $?"; done
+while IFS= read -r line; do eval "$line"; code=$?; echo; echo "guest: $code"; done
 """
 
 
@@ -159,7 +160,7 @@ class Guest:
     def finish(self, seconds: float = RUN_SECONDS, *, expect: int | None = 0) -> str:
         """What the line that `begin()` ran has said."""
         lines, ending = self._until(r"guest: (\d+)", seconds)
-        text = "\n".join(lines)
+        text = "\n".join(lines).rstrip("\n")
         code = int(ending.rpartition(" ")[2])
         assert expect is None or code == expect, f"exit code {code}, not {expect}; it said: {text}"
         return text
@@ -195,7 +196,7 @@ class Guest:
 
 
 def build() -> tuple[Path, Path, dict[str, list[str]]]:
-    """The kernel, the common initramfs, and what each module depends on; built if they are not there. Raises Missing."""
+    """The kernel, the common initramfs, and what each module depends on; built if not there yet. Raises Missing."""
     for program in ("qemu-system-x86_64", "busybox", "gcc", "depmod"):
         if _which(program) is None:
             raise Missing(f"{program} is not installed; tests/real/install-packages installs it")
@@ -247,7 +248,8 @@ def _initramfs(version: str) -> bytes:
     sources = {_module_name(path): path for path in (KERNEL / "lib/modules" / version).rglob("*.ko*")}
     for name in _in_order(dependencies, DRIVERS):
         archive.file(f"modules/{name}.ko", _module(sources[name]))
-    return gzip.compress(archive.finish(), 1)
+    packed = gzip.compress(archive.finish(), 1)
+    return packed + bytes(-len(packed) % 4)  # where the next archive may begin
 
 
 def _compile(source: Path) -> bytes:
