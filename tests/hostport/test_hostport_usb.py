@@ -174,3 +174,11 @@ def test_pulling_the_cable_ends_the_job() -> None:
     function.submit(waiting)
     function.unplug()
     assert (waiting.outcome, port.happened) == (Outcome.GONE, ["end"])
+
+
+def test_a_host_that_only_looked_ends_no_job() -> None:
+    port = MemoryPort()
+    function = plugged(port)
+    function.control(Setup(0x80, 6, 0x0100, 0, 18))
+    function.unplug()
+    assert port.happened == [], "another cable's job goes on"

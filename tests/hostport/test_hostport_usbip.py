@@ -124,6 +124,8 @@ def test_several_machines_are_listed_and_each_has_one_cable() -> None:
                 assert exports is not None
                 assert [export.busid for export in exports] == ["1-1", "1-2"]
                 assert isinstance(await client.attach("1-2"), usbip.Export)
+                client.submit(1, 1, usbip.OUT, 0)
+                assert await client.reply() == SubmitReply(1, 0, 0, b"")
                 for busid, status in {"1-2": 2, "1-3": 4, "1-4": 4, "2-1": 4, "": 4, "1-x": 4}.items():
                     async with connected(number) as other:
                         assert await other.attach(busid) == status, busid

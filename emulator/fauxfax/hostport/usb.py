@@ -86,6 +86,7 @@ class PrinterFunction:
         self._queues: dict[int, deque[Transfer]] = {BULK_OUT: deque(), BULK_IN: deque()}
         self._halted: set[int] = set()
         self._moving = False
+        self._used = False
         self._listener: Callable[[], None] | None = None
         self._requests: dict[tuple[int, int], Callable[[Setup], bytes | None]] = {
             (0x80, 0): lambda _: b"\x01\x00",  # GET_STATUS: powered by itself
@@ -122,6 +123,7 @@ class PrinterFunction:
     def submit(self, transfer: Transfer) -> None:
         """Begin a bulk transfer. It may end before this returns."""
         queue = self._queues.get(transfer.endpoint)
+        self._used = True
         if not self.attached:
             transfer.end(Outcome.GONE)
         elif queue is None or transfer.endpoint in self._halted:
@@ -147,12 +149,13 @@ class PrinterFunction:
             self._port.reset()
 
     def unplug(self) -> None:
-        """The host's end of the cable is out, for good."""
+        """The host's end of the cable is out, for good. A host that only looked has no job to end."""
         self._listener = None
         self._port.on_change(None)
         self.attached = False
         self._end_all(Outcome.GONE)
-        self._port.end()
+        if self._used:
+            self._port.end()
 
     def on_attachment(self, listener: Callable[[], None] | None) -> None:
         """Call `listener` whenever `attached` changes."""
