@@ -15,6 +15,7 @@ from fauxfax_tools.errors import LinkLost
 from fauxfax_tools.links.base import strip_length
 
 if TYPE_CHECKING:
+    import usb.backend
     import usb.core
 
 PANASONIC = 0x04DA
@@ -51,8 +52,11 @@ def _number(text: str) -> int:
 class UsbLink:
     """One printer interface of one USB device."""
 
-    def __init__(self, vendor: int, product: int | None, serial: str | None) -> None:
+    def __init__(
+        self, vendor: int, product: int | None, serial: str | None, backend: usb.backend.IBackend | None = None
+    ) -> None:
         self.vendor, self.product, self.serial = vendor, product, serial
+        self._backend = backend  # None: pyusb's own choice, which is libusb
         self.bidirectional = True
         self._device: usb.core.Device | None = None
         self._interface: usb.core.Interface | None = None
@@ -77,6 +81,7 @@ class UsbLink:
             with contextlib.suppress(NotImplementedError):
                 if device.is_kernel_driver_active(number):
                     device.detach_kernel_driver(number)
+            _configure(device)
             usb.util.claim_interface(device, number)
         except usb.core.NoBackendError as error:
             raise LinkLost(f"{self.url}: libusb is not installed (Debian: libusb-1.0-0)") from error
@@ -89,7 +94,7 @@ class UsbLink:
     def _find(self) -> tuple[usb.core.Device, usb.core.Interface]:
         import usb.core
 
-        for device in usb.core.find(find_all=True, **self._ids()):
+        for device in usb.core.find(find_all=True, backend=self._backend, **self._ids()):
             for interface in _printer_interfaces(device):
                 if self.serial is None or _serial(device) == self.serial:
                     return device, interface
@@ -167,6 +172,16 @@ class UsbLink:
         except usb.core.USBError:
             return None
         return strip_length(bytes(reply))
+
+
+def _configure(device: usb.core.Device) -> None:
+    """Choose the configuration if nobody has: one that is chosen again would reset the device."""
+    import usb.core
+
+    try:
+        device.get_active_configuration()
+    except usb.core.USBError:
+        device.set_configuration()
 
 
 def _printer_interfaces(device: usb.core.Device) -> Iterator[usb.core.Interface]:
