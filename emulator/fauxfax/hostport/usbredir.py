@@ -125,17 +125,18 @@ class Bulk(NamedTuple):
 
 
 class Wire:
-    """One end of a connection. `agreed` is what both ends can do, nothing before the other's hello."""
+    """One end of a connection, and what it can do. `agreed` is what both can do, nothing before the other's hello."""
 
-    def __init__(self) -> None:
+    def __init__(self, capabilities: frozenset[Capability] = OURS) -> None:
+        self.capabilities = capabilities
         self.greeted = False
-        self.agreed: frozenset[int] = frozenset()
+        self.agreed: frozenset[Capability] = frozenset()
         self._buffer = bytearray()
         self._header = _HEADER
 
     def hello(self) -> bytes:
         """The greeting: always with a short header."""
-        bits = sum(1 << capability for capability in OURS)
+        bits = sum(1 << capability for capability in self.capabilities)
         body = _VERSION.pack(VERSION) + _CAPABILITIES.pack(bits)
         return _HEADER.pack(Kind.HELLO, len(body), 0) + body
 
@@ -218,7 +219,7 @@ class Wire:
         """Capabilities come in words of 32 bits, as many as the other end knows."""
         _need(hello, _VERSION.size)
         bits = int.from_bytes(hello.body[_VERSION.size : _VERSION.size + _CAPABILITIES.size], "little")
-        self.agreed = frozenset(capability for capability in OURS if bits >> capability & 1)
+        self.agreed = frozenset(capability for capability in self.capabilities if bits >> capability & 1)
         self._header = _LONG_HEADER if Capability.IDS_64_BITS in self.agreed else _HEADER
         self.greeted = True
 
