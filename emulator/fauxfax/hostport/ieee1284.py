@@ -2,130 +2,127 @@
 
 The host writes the data and control lines; the machine answers at once on the status lines. Every step of the standard
 that is served is a row of `STEPS`: in this phase, when the host's lines stand like that, this event has happened. Modes
-served are Compatibility forward, Nibble and Byte reverse, and the device id in both; a host that asks for another (ECP,
-EPP) is refused in the standard's own way, by XFlag, and falls back.
+served are Compatibility forward, Nibble and Byte reverse, ECP both ways with runs and channels, EPP, and the device id
+in all reverse modes but EPP. A host that asks for another is refused in the standard's own way, by XFlag.
 
-Names of lines are the standard's for Compatibility mode. In the other modes nSelectIn is 1284Active, nAutoFd HostBusy,
-nStrobe HostClk; nAck is PtrClk, Busy PtrBusy, PError AckDataReq, Select XFlag, nFault nDataAvail.
-Source: IEEE 1284-1994, chapters 6 to 8; numbers of events are the standard's.
+Source: IEEE 1284-1994, chapters 6 to 8; numbers of events are the standard's, 0 where it gives none for the step
+(strobes of Compatibility mode, cycles of EPP). The lines and their other names are in `ieee1284lines.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum, IntFlag
 from typing import NamedTuple
 
+from fauxfax.hostport.ieee1284ecp import Ecp
+from fauxfax.hostport.ieee1284epp import Epp
+from fauxfax.hostport.ieee1284lines import INVERTED_CONTROL, Control, Outbox, Phase, Status, Wire
 from fauxfax.hostport.port import Port
 
+__all__ = ["Control", "Levels", "Peripheral", "Phase", "Status"]
 
-class Control(IntFlag):
-    """The host's lines, as levels on the cable: set is high."""
-
-    N_STROBE = 1
-    N_AUTO_FD = 2
-    N_INIT = 4
-    N_SELECT_IN = 8
-
-
-class Status(IntFlag):
-    """The machine's lines, as levels on the cable, each at its place in a PC's status register."""
-
-    N_FAULT = 0x08
-    SELECT = 0x10
-    P_ERROR = 0x20
-    N_ACK = 0x40
-    BUSY = 0x80
+DEVICE_ID, BYTE, ECP, RUNS, EPP = 0x04, 0x01, 0x10, 0x20, 0x40
+"""Bits of the extensibility request: give the device id; a byte at a time; ECP; ECP with run lengths; EPP."""
+SERVED = frozenset({0x00, BYTE, ECP, ECP | RUNS, EPP, *(DEVICE_ID | mode for mode in (0x00, BYTE, ECP, ECP | RUNS))})
+COMPATIBILITY = frozenset({Phase.FORWARD_IDLE, Phase.FORWARD_DATA})
+N_INIT_HAS_ANOTHER_MEANING = frozenset(phase for phase in Phase if phase.name.startswith(("ECP_", "EPP_")))
 
 
-INVERTED_CONTROL = Control.N_STROBE | Control.N_AUTO_FD | Control.N_SELECT_IN
-"""A PC's control register drives these three through inverters; its status register inverts Busy."""
-DEVICE_ID, BYTE = 0x04, 0x01
-"""Bits of the extensibility request: give the device id; a byte at a time instead of a nibble."""
-SERVED = frozenset({0x00, BYTE, DEVICE_ID, DEVICE_ID | BYTE})
+class Levels(NamedTuple):
+    """Everything on the cable at one moment: lines as levels, the octet on the data lines, and where the ends are."""
 
-
-class Phase(Enum):
-    """Where the two ends are."""
-
-    FORWARD_IDLE = "compatibility mode"
-    FORWARD_DATA = "an octet is being strobed in"
-    SETUP = "the machine has said that it knows the standard"
-    REQUEST = "the extensibility request is being strobed in"
-    HOST_BUSY = "the host may ask for data"
-    REVERSE_IDLE = "the host waits for data"
-    REVERSE_DATA = "a nibble or an octet is on the lines"
-    REFUSED = "the mode asked for is not served"
-    TERMINATION = "the host goes back to compatibility mode"
-    TERMINATED = "the machine has gone back"
+    control: Control
+    status: Status
+    data: int
+    phase: Phase
 
 
 class Step(NamedTuple):
-    """In `phase`, when the host's lines in `mask` stand as in `levels`: `event`, and what the machine does."""
+    """In `phase`, when the host's lines in `mask` stand as in `levels`: `event`, and what the machine does.
+
+    `when` is the machine's own condition: until it holds, the host waits.
+    """
 
     phase: Phase
     event: int
     mask: Control
     levels: Control
     action: Callable[[Peripheral], Phase]
+    when: Callable[[Peripheral], bool] = lambda _: True
 
 
 class Peripheral:
-    """The machine's end of the cable. Registers are those of a PC's port; `trace` hears of every event."""
+    """The machine's end of the cable. Registers are those of a PC's port.
 
-    def __init__(self, port: Port, trace: Callable[[int, Phase], None] | None = None) -> None:
+    Args:
+        port: the way in.
+        trace: hears of every event and the phase it led to.
+        scope: hears of all levels after every change, as a logic analyser on the cable would.
+    """
+
+    def __init__(
+        self,
+        port: Port,
+        trace: Callable[[int, Phase], None] | None = None,
+        scope: Callable[[Levels], None] | None = None,
+    ) -> None:
         self.phase = Phase.FORWARD_IDLE
         self._port = port
         self._trace = trace
-        self._control = Control.N_STROBE | Control.N_AUTO_FD | Control.N_INIT
-        self._lines = Status(0)
-        self._data = 0
+        self._scope = scope
+        self._wire = Wire()
+        self._answers = Outbox(port)
+        self._outbox = self._answers
         self._latched = 0
         self._request = 0
-        self._reverse = bytearray()
-        self._high_nibble: int | None = None
+        self._high_nibble = False
+        self.ecp = Ecp(port, Wire(), self._answers, runs=False)
+        self.epp = Epp(port, Wire(), self._answers)
 
     # Registers ----------------------------------------------------------------------------------------------------
 
     def write_data(self, value: int) -> None:
         """The host puts an octet on the data lines."""
-        self._data = value & 0xFF
+        self._wire.host = value & 0xFF
+        self._look()
 
     def read_data(self) -> int:
-        """What is on the data lines: in byte mode, while the machine drives them, its octet."""
-        driving = self.phase is Phase.REVERSE_DATA and self._request & BYTE
-        return self._latched if driving else self._data
+        """What is on the data lines: the machine's octet while it drives them."""
+        return self._wire.host if self._wire.machine is None else self._wire.machine
 
     def write_control(self, value: int) -> None:
         """The host sets its lines; the machine follows through as many steps as they bring about."""
-        self._control = Control(value & 0x0F) ^ INVERTED_CONTROL
-        if Control.N_INIT not in self._control:
+        self._wire.control = Control(value & 0x0F) ^ INVERTED_CONTROL
+        if self._reset_wanted():
             self._port.reset()
+            self._answers.clear()
             self._forget()
-            return
-        while step := self._next():
-            self.phase = step.action(self)
-            if self._trace is not None:
-                self._trace(step.event, self.phase)
+        self._look()
+        self._advance()
 
     def read_control(self) -> int:
         """The control register reads back."""
-        return int(self._control ^ INVERTED_CONTROL)
+        return int(self._wire.control ^ INVERTED_CONTROL)
 
     def read_status(self) -> int:
-        """The status register. In compatibility mode it shows the machine, else the handshake."""
+        """The status register, after what the machine has become ready for meanwhile."""
+        self._advance()
         return int(self._levels() ^ Status.BUSY)
 
     def unplug(self) -> None:
         """The cable is out."""
+        self._answers.clear()
         self._forget()
         self._port.end()
 
     # The machine's lines ------------------------------------------------------------------------------------------
 
     def _levels(self) -> Status:
-        if self.phase not in (Phase.FORWARD_IDLE, Phase.FORWARD_DATA):
-            return self._lines
+        """In compatibility mode the lines show the machine, else the handshake."""
+        if self.phase is Phase.ECP_FORWARD_IDLE:
+            return self.ecp.idle_lines()
+        if self.phase not in COMPATIBILITY:
+            return self._wire.status
         status, lines = self._port.status, Status.N_ACK
         if status.paper_empty:
             lines |= Status.P_ERROR
@@ -137,18 +134,39 @@ class Peripheral:
             lines |= Status.BUSY
         return lines
 
+    def _reset_wanted(self) -> bool:
+        """NInit low; in ECP and EPP, with 1284Active high, that line means something else."""
+        if Control.N_INIT in self._wire.control:
+            return False
+        return self.phase not in N_INIT_HAS_ANOTHER_MEANING or Control.N_SELECT_IN not in self._wire.control
+
+    def _advance(self) -> None:
+        while step := self._next():
+            self.phase = step.action(self)
+            if self._trace is not None:
+                self._trace(step.event, self.phase)
+            self._look()
+
     def _next(self) -> Step | None:
-        return next((step for step in STEPS[self.phase] if self._control & step.mask == step.levels), None)
+        control = self._wire.control
+        return next(
+            (step for step in STEPS[self.phase] if control & step.mask == step.levels and step.when(self)), None
+        )
+
+    def _look(self) -> None:
+        if self._scope is not None:
+            self._scope(Levels(self._wire.control, self._levels(), self.read_data(), self.phase))
 
     def _forget(self) -> None:
         self.phase = Phase.FORWARD_IDLE
-        self._reverse.clear()
-        self._high_nibble = None
+        self._wire.machine = None
+        self._outbox = self._answers
+        self._high_nibble = False
 
     # Compatibility mode, forward ----------------------------------------------------------------------------------
 
     def _strobe(self) -> Phase:
-        self._latched = self._data
+        self._latched = self._wire.host
         return Phase.FORWARD_DATA
 
     def _take(self) -> Phase:
@@ -161,76 +179,73 @@ class Peripheral:
 
     def _answer(self) -> Phase:
         """Event 2: yes, I know the standard."""
-        self._lines = Status.P_ERROR | Status.N_FAULT | Status.SELECT
+        self._wire.status = Status.P_ERROR | Status.N_FAULT | Status.SELECT
         return Phase.SETUP
 
     def _latch_request(self) -> Phase:
-        self._request = self._data
+        self._request = self._wire.host
         return Phase.REQUEST
 
     def _decide(self) -> Phase:
         """Events 5 and 6. XFlag says yes to every mode but nibble, which it need not confirm."""
         if self._request not in SERVED:
-            self._lines = Status.N_ACK | Status.N_FAULT
+            self._wire.status = Status.N_ACK | Status.N_FAULT
             return Phase.REFUSED
         if self._request & DEVICE_ID:
             text = self._port.device_id.encode("ascii", "replace")
-            self._reverse += (len(text) + 2).to_bytes(2, "big") + text
-        self._idle_lines()
-        return Phase.HOST_BUSY
-
-    def _idle_lines(self) -> None:
-        """Between two octets: PtrClk high, nDataAvail low while there is more."""
-        self._lines = Status.N_ACK
-        if self._request:
-            self._lines |= Status.SELECT
-        if not self._available:
-            self._lines |= Status.N_FAULT | Status.P_ERROR
+            self._outbox = Outbox(None, (len(text) + 2).to_bytes(2, "big") + text)
+        if self._request & ECP:
+            self.ecp = Ecp(self._port, self._wire, self._outbox, runs=bool(self._request & RUNS))
+            return Phase.ECP_SETUP
+        if self._request & EPP:
+            self.epp = Epp(self._port, self._wire, self._outbox)
+            return Phase.EPP_IDLE
+        return self._idle()
 
     # Nibble and byte mode, reverse --------------------------------------------------------------------------------
 
-    @property
-    def _available(self) -> bool:
-        """Whether more waits for the host: the rest of the id where it was asked for, else the machine's answer."""
-        return bool(self._reverse or (not self._request & DEVICE_ID and self._port.pending))
+    def _idle(self) -> Phase:
+        """Between two octets: PtrClk high, nDataAvail low while there is more."""
+        self._wire.machine = None
+        self._wire.status = Status.N_ACK | (Status.SELECT if self._request else Status(0))
+        if not self._outbox:
+            self._wire.status |= Status.N_FAULT | Status.P_ERROR
+        return Phase.HOST_BUSY
 
     def _offer(self) -> Phase:
-        """Events 7 to 9 (14 and 15 in byte mode): the next nibble or octet, low nibble first, PtrClk low."""
-        if self._high_nibble is None and not self._available:
+        """Events 8 and 9: the next nibble or octet, low nibble first, PtrClk low."""
+        if not self._outbox:
             return Phase.REVERSE_IDLE
-        if self._high_nibble is not None:
-            self._lines, self._high_nibble = _nibble(self._high_nibble), None
-            return Phase.REVERSE_DATA
-        octet = self._reverse.pop(0) if self._reverse else self._port.read(1)[0]
+        octet = self._outbox.head()
         if self._request & BYTE:
-            self._latched = octet
-            self._lines &= ~Status.N_ACK
+            self._wire.machine = octet
+            self._wire.status &= ~Status.N_ACK
         else:
-            self._lines, self._high_nibble = _nibble(octet & 0x0F), octet >> 4
+            self._wire.status = _nibble(octet >> 4 if self._high_nibble else octet & 0x0F)
         return Phase.REVERSE_DATA
 
     def _taken(self) -> Phase:
         """Event 11: PtrClk high again."""
-        if self._high_nibble is None:
-            self._idle_lines()
-        else:
-            self._lines |= Status.N_ACK
-        return Phase.HOST_BUSY
-
-    def _wake(self) -> Phase:
-        self._idle_lines()
-        return Phase.HOST_BUSY
+        if not self._request & BYTE and not self._high_nibble:
+            self._high_nibble = True
+            self._wire.status |= Status.N_ACK
+            return Phase.HOST_BUSY
+        self._high_nibble = False
+        self._outbox.drop()
+        return self._idle()
 
     # Termination --------------------------------------------------------------------------------------------------
 
     def _terminate(self) -> Phase:
         """Events 23 and 24: Busy high, XFlag turned round, PtrClk low."""
-        self._lines = (self._lines ^ Status.SELECT | Status.BUSY | Status.N_FAULT) & ~Status.N_ACK
+        status = self._wire.status ^ Status.SELECT | Status.BUSY | Status.N_FAULT
+        self._wire.status = status & ~Status.N_ACK
+        self._wire.machine = None
         return Phase.TERMINATION
 
     def _acknowledge(self) -> Phase:
         """Events 26 and 27: PtrClk high."""
-        self._lines |= Status.N_ACK
+        self._wire.status |= Status.N_ACK
         return Phase.TERMINATED
 
     def _finish(self) -> Phase:
@@ -247,10 +262,11 @@ def _table(*steps: Step) -> dict[Phase, tuple[Step, ...]]:
     return {phase: tuple(step for step in steps if step.phase is phase) for phase in Phase}
 
 
-_STROBE, _AUTO_FD, _ACTIVE = Control.N_STROBE, Control.N_AUTO_FD, Control.N_SELECT_IN
-_LOW = Control(0)
+_STROBE, _AUTO_FD, _INIT, _ACTIVE = Control.N_STROBE, Control.N_AUTO_FD, Control.N_INIT, Control.N_SELECT_IN
+_LOW = _ANY = Control(0)
 
 STEPS = _table(
+    # Compatibility, and the way out of it
     Step(Phase.FORWARD_IDLE, 1, _ACTIVE | _AUTO_FD, _ACTIVE, Peripheral._answer),
     Step(Phase.FORWARD_IDLE, 0, _STROBE | _ACTIVE, _LOW, Peripheral._strobe),
     Step(Phase.FORWARD_DATA, 0, _STROBE, _STROBE, Peripheral._take),
@@ -258,13 +274,46 @@ STEPS = _table(
     Step(Phase.SETUP, 3, _STROBE, _LOW, Peripheral._latch_request),
     Step(Phase.REQUEST, 22, _ACTIVE, _LOW, Peripheral._terminate),
     Step(Phase.REQUEST, 4, _STROBE | _AUTO_FD, _STROBE | _AUTO_FD, Peripheral._decide),
+    Step(Phase.REFUSED, 22, _ACTIVE, _LOW, Peripheral._terminate),
+    # Nibble and Byte
     Step(Phase.HOST_BUSY, 22, _ACTIVE, _LOW, Peripheral._terminate),
     Step(Phase.HOST_BUSY, 7, _AUTO_FD, _LOW, Peripheral._offer),
     Step(Phase.REVERSE_DATA, 22, _ACTIVE, _LOW, Peripheral._terminate),
     Step(Phase.REVERSE_DATA, 10, _AUTO_FD, _AUTO_FD, Peripheral._taken),
     Step(Phase.REVERSE_IDLE, 22, _ACTIVE, _LOW, Peripheral._terminate),
-    Step(Phase.REVERSE_IDLE, 10, _AUTO_FD, _AUTO_FD, Peripheral._wake),
-    Step(Phase.REFUSED, 22, _ACTIVE, _LOW, Peripheral._terminate),
+    Step(Phase.REVERSE_IDLE, 10, _AUTO_FD, _AUTO_FD, Peripheral._idle),
+    # ECP forward
+    Step(Phase.ECP_SETUP, 22, _ACTIVE, _LOW, Peripheral._terminate),
+    Step(Phase.ECP_SETUP, 30, _AUTO_FD, _LOW, lambda p: p.ecp.forward()),
+    Step(Phase.ECP_FORWARD_IDLE, 22, _ACTIVE, _LOW, Peripheral._terminate),
+    Step(Phase.ECP_FORWARD_IDLE, 39, _INIT, _LOW, lambda p: p.ecp.reverse()),
+    Step(Phase.ECP_FORWARD_IDLE, 35, _STROBE, _LOW, lambda p: p.ecp.latch()),
+    Step(Phase.ECP_FORWARD_DATA, 22, _ACTIVE, _LOW, Peripheral._terminate),
+    Step(Phase.ECP_FORWARD_DATA, 72, _INIT, _LOW, lambda p: p.ecp.recover()),
+    Step(Phase.ECP_FORWARD_DATA, 36, _ANY, _ANY, lambda p: p.ecp.take(), when=lambda p: p.ecp.can_take()),
+    Step(Phase.ECP_FORWARD_TAKEN, 37, _STROBE, _STROBE, lambda p: p.ecp.release(), when=lambda p: p.ecp.delivered()),
+    Step(Phase.ECP_RECOVERY, 22, _ACTIVE, _LOW, Peripheral._terminate),
+    Step(Phase.ECP_RECOVERY, 74, _INIT | _STROBE, _INIT | _STROBE, lambda p: p.ecp.forward()),
+    # ECP reverse
+    Step(Phase.ECP_REVERSE_IDLE, 22, _ACTIVE, _LOW, Peripheral._terminate),
+    Step(Phase.ECP_REVERSE_IDLE, 47, _INIT, _INIT, lambda p: p.ecp.forward()),
+    Step(Phase.ECP_REVERSE_IDLE, 43, _AUTO_FD, _LOW, lambda p: p.ecp.offer(), when=lambda p: p.ecp.can_offer()),
+    Step(Phase.ECP_REVERSE_DATA, 22, _ACTIVE, _LOW, Peripheral._terminate),
+    Step(Phase.ECP_REVERSE_DATA, 47, _INIT, _INIT, lambda p: p.ecp.take_back()),
+    Step(Phase.ECP_REVERSE_DATA, 44, _AUTO_FD, _AUTO_FD, lambda p: p.ecp.taken()),
+    # EPP; nInit low is the way out
+    *(Step(phase, 0, _INIT, _LOW, Peripheral._finish) for phase in Phase if phase.name.startswith("EPP_")),
+    Step(Phase.EPP_IDLE, 0, _STROBE | _AUTO_FD, _LOW, lambda _: Phase.EPP_WRITE),
+    Step(Phase.EPP_IDLE, 0, _STROBE | _AUTO_FD, _STROBE, lambda _: Phase.EPP_READ),
+    Step(Phase.EPP_IDLE, 0, _STROBE | _ACTIVE, _LOW, lambda p: p.epp.take_address()),
+    Step(Phase.EPP_IDLE, 0, _STROBE | _ACTIVE, _STROBE, lambda p: p.epp.offer_address()),
+    Step(Phase.EPP_WRITE, 0, _AUTO_FD, _AUTO_FD, lambda p: p.epp.idle()),
+    Step(Phase.EPP_WRITE, 0, _ANY, _ANY, lambda p: p.epp.take(), when=lambda p: p.epp.can_take()),
+    Step(Phase.EPP_READ, 0, _AUTO_FD, _AUTO_FD, lambda p: p.epp.idle()),
+    Step(Phase.EPP_READ, 0, _ANY, _ANY, lambda p: p.epp.offer(), when=lambda p: p.epp.can_offer()),
+    Step(Phase.EPP_READ_DONE, 0, _AUTO_FD, _AUTO_FD, lambda p: p.epp.offered()),
+    Step(Phase.EPP_DONE, 0, _AUTO_FD | _ACTIVE, _AUTO_FD | _ACTIVE, lambda p: p.epp.idle()),
+    # The way back
     Step(Phase.TERMINATION, 25, _AUTO_FD, _LOW, Peripheral._acknowledge),
     Step(Phase.TERMINATED, 29, _AUTO_FD, _AUTO_FD, Peripheral._finish),
 )
