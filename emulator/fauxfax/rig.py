@@ -34,6 +34,7 @@ from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.documents import DocumentRoom
 from fauxfax.servers.ftp import FtpServer
 from fauxfax.servers.lpd import LpdServer
+from fauxfax.servers.parallel import ParallelServer
 from fauxfax.servers.rawport import RawPortServer
 from fauxfax.servers.smtp import SmtpServer
 from fauxfax.servers.ticker import Ticker
@@ -177,6 +178,7 @@ class Rig:
             "ftp": lambda: FtpServer(lambda: machine.open_port("ftp"), self.clock),
             "usbip": lambda: UsbipServer([self._plug_usb], self.clock),
             "usbredir": lambda: UsbredirServer(self._plug_usb, self.clock),
+            "parallel": lambda: ParallelServer(lambda: machine.open_port("parallel")),
             "control": lambda: ControlServer(Attendant(machine, self.tray), self.tray, self._setting_rows),
         }
 
