@@ -1,1 +1,40 @@
-"""Makes this folder importable: what the tests of several rooms share lies beside this file."""
+"""What every test run ends with: what was not run, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+MARKED = {
+    "real": "needs real drivers or programs of the operating system: make real",
+    "sweep": "a long sweep: make sweep",
+}
+LEFT_OUT: pytest.StashKey[dict[str, int]] = pytest.StashKey()
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Remember how many tests of each kind were left out."""
+    counts = items[0].config.stash.setdefault(LEFT_OUT, dict.fromkeys(MARKED, 0))
+    for item in items:
+        for mark in MARKED:
+            counts[mark] += mark in item.keywords
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker process hands its counts to the process that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Every worker collects everything, so one worker's counts are the run's."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", {})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The last screen names what was not run."""
+    for mark, count in config.stash.get(LEFT_OUT, {}).items():
+        if count:
+            terminalreporter.write_line(f"not run: {count} tests marked {mark} ({MARKED[mark]})")
