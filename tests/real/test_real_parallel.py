@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -21,7 +23,7 @@ from fauxfax.servers.ppdev import PpdevDevice
 from fauxfax.servers.umockdev import DeviceTree
 
 sys.path.append(str(Path(__file__).parents[1] / "hostport"))
-from hostport_memory import MemoryPort
+from hostport_memory import DEVICE_ID, MemoryPort
 
 pytestmark = pytest.mark.real
 needs_umockdev = pytest.mark.skipif(shutil.which("umockdev-run") is None, reason="no umockdev: install-packages")
@@ -62,6 +64,14 @@ def registers(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> It
     call(tree.close())
 
 
+@pytest.fixture(scope="module")
+def ppdev_program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The program of `ppdev.c`, for a guest."""
+    program = tmp_path_factory.mktemp("ppdev") / "ppdev"
+    subprocess.run(["gcc", "-static", "-O1", "-o", program, Path(__file__).with_name("ppdev.c")], check=True)
+    return program.read_bytes()
+
+
 def test_lp_prints_over_the_data_stream(call: Call) -> None:
     data, port = random.Random(4).randbytes(2048), MemoryPort()
     server = ParallelServer(lambda: port)
@@ -91,3 +101,32 @@ def test_the_kernel_negotiates_and_knows_the_printer(registers: tuple[MemoryPort
         guest.run("cat /data > /dev/lp0")
     assert {1, 3, 4, 7, 10, 22, 25, 29} <= set(events)
     assert bytes(port.heard) == b"hello over a cable"
+
+
+REGISTERS = ["-chardev", "parallel,id=cable,path=/dev/parport0", "-device", "isa-parallel,chardev=cable"]
+NEGOTIATION, END = {1, 3, 4}, {22, 25, 29}
+REVERSE, ECP_REVERSE = {7, 10}, {30, 39, 43, 44, 47}
+
+
+@needs_umockdev
+def test_the_kernel_speaks_every_mode(registers: tuple[MemoryPort, list[int]], ppdev_program: bytes) -> None:
+    port, events = registers
+    data, answer = random.Random(7).randbytes(300) + bytes(300), bytes(50) + b"an answer\n"
+    with Guest(["parport_pc", "ppdev"], REGISTERS, {"data": data, "bin/ppdev": ppdev_program}) as guest:
+        for mode, expected in {0x100: {0}, 0x10: {30, 35, 36, 37}, 0x30: {30, 35, 36, 37}}.items():
+            del events[:], port.heard[:]
+            guest.run(f"ppdev send /dev/parport0 {mode} /data")
+            assert bytes(port.heard) == data
+            assert set(events) == expected | (NEGOTIATION | END if mode != 0x100 else set())
+        for mode, expected in {0: REVERSE, 1: REVERSE, 0x10: ECP_REVERSE, 0x30: ECP_REVERSE}.items():
+            del events[:]
+            port.said[:] = answer
+            assert guest.run(f"ppdev receive /dev/parport0 {mode} {len(answer)} | base64") == _base64(answer)
+            assert set(events) == expected | NEGOTIATION | END
+        for mode in (4, 5, 0x14, 0x34):
+            reply = guest.run(f"ppdev receive /dev/parport0 {mode} {len(DEVICE_ID) + 2} | tail -c +3")
+            assert reply == DEVICE_ID
+
+
+def _base64(data: bytes) -> str:
+    return base64.encodebytes(data).decode().rstrip("\n")
