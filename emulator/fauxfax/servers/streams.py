@@ -1,4 +1,4 @@
-"""What the servers of whole files (LPD, FTP) share: a listener with a limit, and a connection that moves octets.
+"""What the stream servers (raw port, LPD, FTP) share: a listener with a limit, and a connection that moves octets.
 
 Back-pressure is TCP's own: while the machine has no room, nothing is read from the socket.
 """
