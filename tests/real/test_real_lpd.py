@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from code_files import code_file, spoilt
 
+from code_files import code_file, spoilt
 from fauxfax.testing import MachineProcess
 
 pytestmark = pytest.mark.real
