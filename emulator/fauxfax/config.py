@@ -115,7 +115,10 @@ class Usb:
 
 @frozen(kw_only=True)
 class Ports:
-    """Where the ways in listen: loopback unless `address` says otherwise. Port 0 picks a free one; -1 leaves it out."""
+    """Where the ways in listen: loopback unless `address` says otherwise. Port 0 picks a free one; -1 leaves it out.
+
+    `serial` is the path of a link to a pseudo-terminal; empty leaves it out.
+    """
 
     address: str = "127.0.0.1"
     smtp: int = field(default=2525, validator=_PORT_OR_LEFT_OUT)
@@ -126,6 +129,7 @@ class Ports:
     usbredir: int = field(default=4000, validator=_PORT_OR_LEFT_OUT)
     parallel: int = field(default=4001, validator=_PORT_OR_LEFT_OUT)
     control: int = field(default=8025, validator=_PORT)
+    serial: str = ""
 
     def listeners(self) -> dict[str, int]:
         """Way in to configured port, those left out excepted."""
@@ -135,7 +139,7 @@ class Ports:
     def all_free(self) -> Ports:
         """The same ways in, each on a port the system picks."""
         left_out = {way: LEFT_OUT for way in WAYS if way not in self.listeners()}
-        return Ports(**{"address": self.address, **dict.fromkeys(WAYS, 0), **left_out})  # type: ignore[arg-type]
+        return Ports(**{"address": self.address, "serial": self.serial, **dict.fromkeys(WAYS, 0), **left_out})  # type: ignore[arg-type]
 
 
 @frozen(kw_only=True)

@@ -36,6 +36,7 @@ from fauxfax.servers.ftp import FtpServer
 from fauxfax.servers.lpd import LpdServer
 from fauxfax.servers.parallel import ParallelServer
 from fauxfax.servers.rawport import RawPortServer
+from fauxfax.servers.serialport import SerialServer
 from fauxfax.servers.smtp import SmtpServer
 from fauxfax.servers.ticker import Ticker
 from fauxfax.servers.tray import Tray
@@ -137,6 +138,7 @@ class Rig:
         )
         self.machine.events.subscribe(self._power_gone)
         self._servers: list[Listener] = []
+        self._serial: SerialServer | None = None
 
     async def start(self) -> dict[str, Any]:
         """Power on and open every way in. Returns the announcement. Raises Misuse if a port is taken."""
@@ -148,6 +150,10 @@ class Rig:
             for way, port in self.config.ports.listeners().items():
                 if way in ways:
                     await self._open(way, port, ways[way]())
+            if path := self.config.ports.serial:
+                serial = SerialServer(lambda: self.machine.open_port("serial"), Path(path))
+                await serial.start()
+                self._serial = serial
         except BaseException:
             await self.stop()
             raise
@@ -160,6 +166,8 @@ class Rig:
         """Close every way in, switch the machine off in order, and let go of the state folder."""
         self.desk.stopping = True
         closing: list[Awaitable[None]] = [server.stop() for server in reversed(self._servers)]
+        if self._serial is not None:
+            closing.append(self._serial.stop())
         results = await asyncio.gather(*closing, self._documents.stop(), self._decoder.stop(), return_exceptions=True)
         self.machine.power_off()
         await self._ticker.stop()
