@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from fauxfax.clock import ManualClock
 from fauxfax.errors import FormatError, Misuse
 from fauxfax.machine import report, snapshot
 from fauxfax.machine.machine import Machine
@@ -45,6 +46,13 @@ class Attendant:
             self._machine.power_off(cut=action == "cut")
         else:
             raise Misuse(f"power: {action!r} is none of on, off, cut")
+
+    def advance(self, seconds: float) -> None:
+        """See Controllable."""
+        clock = self._machine.clock
+        if not isinstance(clock, ManualClock):
+            raise Misuse(f"clock: it is {clock.kind}; only a manual clock is moved, start with --clock manual")
+        clock.advance(seconds)
 
     def save_snapshot(self, path: Path) -> None:
         """See Controllable."""

@@ -101,6 +101,10 @@ class MachineProcess:
         """`on`, `off` or `cut`."""
         self.client.post("/v1/power", {"action": action})
 
+    def advance(self, seconds: float) -> None:
+        """Move the machine's time; it must have been started with `clock="manual"`."""
+        self.client.post("/v1/clock", {"advance": seconds})
+
     def stop(self) -> int:
         """End it as Ctrl-C does. Returns its exit code."""
         if self.process is None:

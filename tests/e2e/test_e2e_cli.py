@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from fauxfax.errors import FauxfaxError
 from fauxfax.testing import MachineProcess
 
 
@@ -208,3 +209,24 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_manual_clock_moves_only_when_a_test_moves_it(
+    start: Callable[..., MachineProcess], send_fax: Callable, page_tif: bytes
+) -> None:
+    machine = start(clock="manual")
+    send_fax(machine, page_tif)
+    machine.wait("panel=PRINTING")
+    assert machine.status()["clock"] == {"kind": "manual", "now": 0}
+    assert not any(machine.status()["since_start"].get(what) for what in ("documents", "pages"))
+    machine.advance(60)
+    machine.wait("fax")
+    assert machine.status()["clock"]["now"] == 60
+
+
+def test_a_clock_that_runs_by_itself_is_not_moved(fauxfax: MachineProcess) -> None:
+    with pytest.raises(FauxfaxError, match="only a manual clock"):
+        fauxfax.advance(1)
+    for wrong in (-1, "1", True, 1e9, None):
+        with pytest.raises(FauxfaxError, match="expected"):
+            fauxfax.client.post("/v1/clock", {"advance": wrong})

@@ -44,6 +44,7 @@ def status(machine: Machine) -> dict[str, Any]:
         "counters": machine.database.counters(),
         "since_start": dict(machine.since_start) | {"sunk": machine.sunk},
         "sequence": machine.events.sequence,
+        "clock": {"kind": machine.clock.kind, "now": round(machine.clock.now, 6)},
     }
 
 

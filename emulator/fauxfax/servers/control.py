@@ -10,6 +10,7 @@
 | GET /v1/tray/N/FILE            | `document.pdf`, `document.tif`, `message.eml`, `page-1.png`, …   |
 | GET /v1/journal, /v1/memory    | the communication journal; the image memory                      |
 | POST /v1/power                 | `{"action": "on" or "off" or "cut"}`                             |
+| POST /v1/clock                 | moves a manual clock: `{"advance": seconds}`                     |
 | GET, POST, DELETE /v1/faults   | the armed rules; arm `{"rule": "…"}`; disarm all                 |
 | GET /v1/events                 | server-sent events from now on, or after `Last-Event-ID`         |
 | GET /v1/config                 | every setting and where it came from                             |
@@ -44,6 +45,8 @@ MAX_BODY = 64 * 1024
 """Octets of a JSON request: a project value."""
 MAX_SNAPSHOT = 512 * 1024 * 1024
 """Octets of a snapshot that is put back: a project value."""
+MAX_ADVANCE = 86400.0
+"""Machine seconds that a manual clock is moved in one go: a project value."""
 KEEP_ALIVE = 15.0
 """Seconds between comments on a silent event stream, so that a dead peer is noticed."""
 
@@ -72,6 +75,10 @@ class Controllable(Protocol):
 
     def power(self, action: str) -> None:
         """`on`, `off` or `cut`. Raises Misuse for anything else."""
+        ...
+
+    def advance(self, seconds: float) -> None:
+        """Move machine time. Raises Misuse unless the clock is manual."""
         ...
 
     def save_snapshot(self, path: Path) -> None:
@@ -147,6 +154,7 @@ class ControlServer:
                 Route("/v1/journal", self._answer(lambda _: self._machine.journal_entries())),
                 Route("/v1/memory", self._answer(lambda _: self._machine.memory_status())),
                 Route("/v1/power", self._power, methods=["POST"]),
+                Route("/v1/clock", self._clock, methods=["POST"]),
                 Route("/v1/faults", self._faults, methods=["GET", "POST", "DELETE"]),
                 Route("/v1/events", self._events),
                 Route("/v1/config", self._answer(lambda _: self._settings())),
@@ -185,6 +193,14 @@ class ControlServer:
     async def _power(self, request: Request) -> Response:
         self._check_origin(request)
         self._machine.power(str((await _body(request)).get("action")))
+        return JSONResponse(self._machine.status())
+
+    async def _clock(self, request: Request) -> Response:
+        self._check_origin(request)
+        seconds = (await _body(request)).get("advance")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_ADVANCE:
+            raise HTTPException(400, f'expected {{"advance": seconds}}, from 0 to {MAX_ADVANCE:g}')
+        self._machine.advance(float(seconds))
         return JSONResponse(self._machine.status())
 
     async def _faults(self, request: Request) -> Response:
