@@ -1,0 +1,94 @@
+"""CUPS' own `usb` backend, run by hand on a machine that umockdev shows it: found, printed to, updated."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from code_files import code_file
+from fauxfax.events import DataDropped
+from fauxfax.hostport.usbdescriptors import Speed
+from fauxfax.inprocess import InProcessMachine
+from fauxfax.machine.machine import Machine
+from fauxfax.servers.ticker import Ticker
+from fauxfax.servers.umockdev import DeviceTree
+from fauxfax.servers.usbfs import UsbfsDevice
+
+BACKEND = Path("/usr/lib/cups/backend/usb")
+URI = "usb://Panasonic/UF-8000?serial=EMUFAX1"
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not BACKEND.exists(), reason="CUPS' usb backend is not installed (package cups)"),
+    pytest.mark.skipif(shutil.which("umockdev-run") is None, reason="umockdev is not installed (package umockdev)"),
+]
+Backend = Callable[..., Coroutine[Any, Any, str]]
+
+
+def on_usb(folder: Path, use: Callable[[Machine, Backend], Coroutine[Any, Any, None]]) -> None:
+    """Give `use` a machine and a way to run the backend with that machine on its bus."""
+
+    async def go() -> None:
+        with InProcessMachine() as host:
+            ticker, tree = Ticker(host.clock), DeviceTree(folder / "tree")
+            device = UsbfsDevice(tree, lambda: host.machine.open_usb(Speed.HIGH))
+            ticker.start()
+            await device.start()
+            environment = {
+                **os.environ, "UMOCKDEV_DIR": str(tree.folder), "LD_PRELOAD": "libumockdev-preload.so.0",
+                "DEVICE_URI": URI,
+            }  # fmt: skip
+
+            async def backend(*words: str) -> str:
+                process = await asyncio.create_subprocess_exec(
+                    str(BACKEND),
+                    *words,
+                    env=environment,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                )
+                try:
+                    output, said = await asyncio.wait_for(process.communicate(), 30)
+                finally:
+                    if process.returncode is None:
+                        process.kill()
+                assert process.returncode == 0, said.decode()
+                return output.decode()
+
+            try:
+                await use(host.machine, backend)
+            finally:
+                await device.stop()
+                await tree.close()
+                await ticker.stop()
+
+    asyncio.run(go())
+
+
+def test_it_is_found_by_its_device_id(tmp_path: Path) -> None:
+    async def use(machine: Machine, backend: Backend) -> None:
+        assert await backend() == f'direct {URI} "Panasonic UF-8000" "Panasonic UF-8000" "{machine.device_id}" ""\n'
+
+    on_usb(tmp_path, use)
+
+
+def test_a_job_is_taken_and_a_code_file_is_installed(tmp_path: Path) -> None:
+    job, code = tmp_path / "job", tmp_path / "code.pfc"
+    job.write_bytes(b"II*\0" + bytes(100_000) + b"\x1b%-12345X")
+    code.write_bytes(code_file("UF-8000 PNL V10200"))
+
+    async def use(machine: Machine, backend: Backend) -> None:
+        await backend("1", "me", "a job", "1", "", str(job))
+        dropped = [record.event for record in machine.events.since(0) if isinstance(record.event, DataDropped)]
+        assert [(event.way, event.octets) for event in dropped] == [("usb", 100_004)]
+        await backend("2", "me", "a code file", "1", "", str(code))
+        async with asyncio.timeout(20):
+            while machine.versions.get("PNL") != "V10200":
+                await asyncio.sleep(0.02)
+
+    on_usb(tmp_path, use)
