@@ -104,3 +104,15 @@ def test_received_lines_are_counted_in_the_headers_only(hops: int, fault: Fault 
     body.feed(b"Received: a\r\nRECEIVED: b\r\n folded\r\nreceived: c\r\n\r\nReceived: text\r\n.\r\n")
     body.finish(hops)
     assert body.fault is fault
+
+
+@pytest.mark.parametrize("width", [5, 20, 76, 78])
+def test_two_short_lines_as_long_as_one_are_no_bare_line_end(width: int) -> None:
+    full = b"x" * (width - 2) + b"\r\n"
+    for short in range(width - 3):
+        tail = b"y" * short + b"\r\n" + b"z" * (width - 4 - short) + b"\r\n"
+        message = b"first\r\n" + full * 1200 + tail + full * 3
+        body = Body(10**6, 1000)
+        assert body.feed(message + b".\r\n") > 0
+        assert b"".join(body.finish(100)) == message
+        assert body.fault is None

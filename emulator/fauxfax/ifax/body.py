@@ -204,6 +204,7 @@ def _count_pairs(piece: bytes) -> int:
     if rows:
         end = first + rows * width
         feeds, returns = piece[first + width - 1 : end : width], piece[first + width - 2 : end : width]
-        if feeds.count(b"\n") == rows and returns.count(b"\r") == rows:
+        whole = feeds.count(b"\n") == rows and returns.count(b"\r") == rows
+        if whole and piece.count(b"\n", first, end) == rows:  # a row may hold two short lines
             return piece.count(b"\r\n", 0, first) + rows + piece.count(b"\r\n", end)
     return piece.count(b"\r\n")
