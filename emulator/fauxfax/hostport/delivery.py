@@ -54,6 +54,11 @@ class Delivery:
         """Octets that `write()` takes now."""
         return self._port.room
 
+    @property
+    def installed(self) -> bool:
+        """Whether the firmware in the job is installed already; the machine restarts while the sender still sends."""
+        return self._verdict is not None and self._verdict.accepted
+
     def write(self, data: bytes) -> None:
         """The next octets of the job."""
         if self._headed:

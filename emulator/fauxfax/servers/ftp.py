@@ -118,7 +118,8 @@ class FtpConnection(Connection):
     def move(self) -> None:
         """See Connection."""
         self._transfer()
-        if not self._port.online and not self._restarting:
+        installed = self._delivery is not None and self._delivery.installed
+        if not self._port.online and not self._restarting and not installed:
             self.abort()
             return
         while (event := self._session.next_event()) is not None:
