@@ -136,6 +136,11 @@ class JobStream:
         if self._mode is Mode.UPGRADE and not self._buffer and len(data) <= self._remaining:
             self._upgrade_data(bytes(data))  # the bulk of a code file is never copied twice
             return self._events
+        if self._mode is Mode.PRINT and not self._buffer:
+            octets = bytes(data)
+            if octets.rfind(UEL) < 0 and _sure(octets) == len(octets):  # rfind is twice as fast as find
+                self._events.append(PrintData(octets))  # nor that of a picture
+                return self._events
         self._buffer += data
         while self._buffer and self._steps[self._mode]():
             pass
@@ -213,7 +218,7 @@ class JobStream:
     def _take_print(self) -> bool:
         """Print data up to the next UEL; what may be the beginning of one is kept back."""
         at = self._buffer.find(UEL)
-        end = at if at >= 0 else max(0, len(self._buffer) - len(UEL) + 1)
+        end = at if at >= 0 else _sure(self._buffer)
         if end:
             self._events.append(PrintData(bytes(self._buffer[:end])))
             del self._buffer[:end]
@@ -281,6 +286,11 @@ class JobStream:
         if octets > 0:
             self.ignored += octets
             self._events.append(TextIgnored(octets))
+
+
+def _sure(data: bytes | bytearray) -> int:
+    """How many of these octets are surely not the beginning of a UEL."""
+    return next((len(data) - kept for kept in range(len(UEL) - 1, 0, -1) if data.endswith(UEL[:kept])), len(data))
 
 
 def _options(text: str) -> dict[str, str]:

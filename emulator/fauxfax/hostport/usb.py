@@ -61,7 +61,7 @@ class Transfer:
 
     __slots__ = ("actual", "data", "done", "endpoint", "length", "outcome")
 
-    def __init__(self, endpoint: int, data: bytes, length: int, done: Callable[[Transfer], None]) -> None:
+    def __init__(self, endpoint: int, data: bytes | memoryview, length: int, done: Callable[[Transfer], None]) -> None:
         self.endpoint = endpoint
         self.data = data
         self.length = length

@@ -3,7 +3,7 @@
 A connection begins with *operations* (list the devices, import one). After a successful import it carries USB request
 blocks only: SUBMIT and UNLINK from the client, RET_SUBMIT and RET_UNLINK from the server; all integers big-endian.
 
-    server   ServerParser.feed() -> DevlistRequest | ImportRequest, after `imported()` Submit | Unlink
+    server   ServerParser.received() -> DevlistRequest | ImportRequest, after `imported()` Submit | Unlink
     client   parse_import_reply(), then ReplyParser.feed() -> SubmitReply | UnlinkReply
 
 Source: the Linux kernel's documentation, usb/usbip_protocol.
@@ -28,6 +28,8 @@ STATUS_OK, STATUS_BUSY, STATUS_NO_DEVICE = 0, 2, 4
 EPIPE, ECONNRESET, ESHUTDOWN = -32, -104, -108
 MAX_TRANSFER = 16 * 1024 * 1024
 """Octets of one transfer; usbfs of Linux allows as many in all. A project value."""
+POOL, MAX_POOL = 256 * 1024, 2 * 1024 * 1024
+"""Octets of a connection's buffer at first, and beyond which it is not kept. Project values."""
 NO_ISO = 0xFFFFFFFF
 
 OPERATION = struct.Struct(">HHI")  # version, code, status
@@ -87,7 +89,7 @@ class Submit(NamedTuple):
     endpoint: int
     length: int
     setup: bytes
-    data: bytes
+    data: bytes | memoryview
 
 
 class Unlink(NamedTuple):
@@ -213,19 +215,38 @@ def _text(field: bytes) -> str:
 
 
 class ServerParser:
-    """What a client sends. `feed()` raises FormatError on what is no USB/IP: drop the connection then."""
+    """What a client sends. `received()` raises FormatError on what is no USB/IP: drop the connection then.
+
+    Octets are read where they stay: into `space()`, of which `received()` is told how many came. What a Submit carries
+    lies there too, and is good until the next `space()`.
+    """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._pool = memoryview(bytearray(POOL))
+        self._start = self._end = 0
+        self._need = URB_SIZE  # octets of the request at the start, as far as it is known
         self._take: Callable[[], Request | None] = self._take_operation
 
     def imported(self) -> None:
         """The import was granted: request blocks follow."""
         self._take = self._take_block
 
-    def feed(self, data: bytes) -> list[Request]:
-        """Take octets; returns the whole requests among them. After an import request it waits for `imported()`."""
-        self._buffer += data
+    def space(self) -> memoryview:
+        """Where the next octets go. A big request is not read beyond, so that nothing behind it must be moved."""
+        have = self._end - self._start
+        if not have:
+            self._start = self._end = 0
+            if len(self._pool) > MAX_POOL:
+                self._pool = memoryview(bytearray(POOL))
+        elif self._start + self._need > len(self._pool):
+            pool = self._pool if self._need <= len(self._pool) else memoryview(bytearray(self._need))
+            pool[:have] = self._pool[self._start : self._end]
+            self._pool, self._start, self._end = pool, 0, have
+        return self._pool[self._end : self._start + self._need if self._need > URB_SIZE else None]
+
+    def received(self, count: int) -> list[Request]:
+        """So many octets came; returns the whole requests. After an import request it waits for `imported()`."""
+        self._end += count
         requests: list[Request] = []
         while (request := self._take()) is not None:
             requests.append(request)
@@ -233,41 +254,57 @@ class ServerParser:
                 break
         return requests
 
+    def feed(self, data: bytes) -> list[Request]:
+        """The same with octets from elsewhere; what requests carry is copied."""
+        requests: list[Request] = []
+        rest = memoryview(data)
+        while True:
+            space = self.space()
+            count = min(len(space), len(rest))
+            space[:count] = rest[:count]
+            came = self.received(count)
+            requests += [one._replace(data=bytes(one.data)) if isinstance(one, Submit) else one for one in came]
+            rest = rest[count:]
+            if not rest:
+                return requests
+
     def _take_operation(self) -> Request | None:
-        if len(self._buffer) < OPERATION.size:
+        have = self._end - self._start
+        if have < OPERATION.size:
             return None
-        version, code, _ = OPERATION.unpack_from(self._buffer)
+        version, code, _ = OPERATION.unpack_from(self._pool, self._start)
         if code == REQ_DEVLIST:
-            del self._buffer[: OPERATION.size]
+            self._start += OPERATION.size
             return DevlistRequest()
         if code != REQ_IMPORT:
             raise FormatError(f"0x{code:04x} of version 0x{version:04x} is no USB/IP operation", "offset 0")
-        size = OPERATION.size + BUSID.size
-        if len(self._buffer) < size:
+        if have < OPERATION.size + BUSID.size:
             return None
-        busid = _text(bytes(self._buffer[OPERATION.size : size]))
-        del self._buffer[:size]
-        return ImportRequest(busid)
+        (busid,) = BUSID.unpack_from(self._pool, self._start + OPERATION.size)
+        self._start += OPERATION.size + BUSID.size
+        return ImportRequest(_text(busid))
 
     def _take_block(self) -> Request | None:
-        if len(self._buffer) < URB_SIZE:
+        start = self._start
+        if self._end - start < URB_SIZE:
+            self._need = URB_SIZE
             return None
         command, seqnum, _, direction, endpoint, flags_or_victim, length, _, iso, _, setup = SUBMIT.unpack_from(
-            self._buffer
+            self._pool, start
         )
         if command == CMD_UNLINK:
-            del self._buffer[:URB_SIZE]
+            self._start = start + URB_SIZE
             return Unlink(seqnum, flags_or_victim)
-        if command != CMD_SUBMIT or direction not in (OUT, IN) or endpoint > 15:
+        if command != CMD_SUBMIT or direction > IN or endpoint > 15:
             raise FormatError(f"USB/IP command {command}, direction {direction}, endpoint {endpoint} is none", "header")
         if length > MAX_TRANSFER or iso not in (0, NO_ISO):
             raise FormatError(f"a transfer of {length} octets and {iso} packets is beyond what is served", "header")
         size = URB_SIZE + (length if direction == OUT else 0)
-        if len(self._buffer) < size:
+        if self._end - start < size:
+            self._need = size
             return None
-        data = bytes(memoryview(self._buffer)[URB_SIZE:size])
-        del self._buffer[:size]
-        return Submit(seqnum, direction, endpoint, length, setup, data)
+        self._start = start + size
+        return Submit(seqnum, direction, endpoint, length, setup, self._pool[start + URB_SIZE : start + size])
 
 
 class ReplyParser:

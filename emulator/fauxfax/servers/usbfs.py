@@ -221,7 +221,7 @@ class UsbfsHandle:
 
     def _control_block(self, block: Block) -> None:
         """SETUP stands in front of the data, in the same buffer; `actual` does not count it."""
-        transfer, setup = block.transfer, Setup.parse(block.transfer.data[:8].ljust(8, b"\0"))
+        transfer, setup = block.transfer, Setup.parse(bytes(block.transfer.data[:8]).ljust(8, b"\0"))
         reply = self._function.control(setup)
         block.buffer += 8
         transfer.data = b"" if reply is None or not setup.reads else reply
@@ -257,7 +257,7 @@ class UsbfsHandle:
         block = self._ended.popleft()
         transfer = block.transfer
         if transfer.endpoint in (0, BULK_IN):
-            memory.write(block.buffer, transfer.data[: transfer.actual])
+            memory.write(block.buffer, bytes(transfer.data[: transfer.actual]))
         memory.write(block.address + 4, struct.pack("<i", STATUS[transfer.outcome or Outcome.GONE]))
         memory.write(block.address + 28, _WORD.pack(transfer.actual))
         memory.write(address, _POINTER.pack(block.address))
@@ -296,7 +296,7 @@ class UsbfsHandle:
             cancelled = transfer.outcome is Outcome.CANCELLED
             raise OSError(errno.ETIMEDOUT if cancelled else -STATUS[transfer.outcome or Outcome.GONE], "bulk transfer")
         if endpoint == BULK_IN:
-            memory.write(buffer, transfer.data)
+            memory.write(buffer, bytes(transfer.data))
         return transfer.actual
 
     def _request(self, setup: Setup) -> bytes:

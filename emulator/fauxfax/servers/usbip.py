@@ -25,6 +25,9 @@ MAX_CONNECTIONS = 64
 """Connections at a time; the next one is closed at once. A project value."""
 MAX_WAITING = 1024
 """Transfers of one client that may wait at a time; no host has so many. A project value."""
+MAX_HELD = 64 * 1024 * 1024
+"""Octets of them, beyond which no more are taken. A project value."""
+DIRECTION_IN = 0x80
 IMPORT_SECONDS = 30.0
 """A connection that has imported nothing by then is closed (machine seconds). A project value."""
 STATUS = {
@@ -74,7 +77,17 @@ class UsbipServer:
         return any(connection.number == number for connection in self.connections)
 
 
-class UsbipConnection(asyncio.Protocol):
+class Block(Transfer):
+    """A transfer that a client submitted."""
+
+    __slots__ = ("seqnum",)
+
+    def __init__(self, request: usbip.Submit, done: Callable[[Transfer], None]) -> None:
+        super().__init__(request.endpoint | request.direction << 7, request.data, request.length, done)
+        self.seqnum = request.seqnum
+
+
+class UsbipConnection(asyncio.BufferedProtocol):
     """One client: operations first, then the transfers of the device it imported."""
 
     def __init__(self, server: UsbipServer) -> None:
@@ -82,7 +95,10 @@ class UsbipConnection(asyncio.Protocol):
         self._server = server
         self._parser = usbip.ServerParser()
         self._function: PrinterFunction | None = None
-        self._waiting: dict[int, Transfer] = {}
+        self._waiting: dict[int, Block] = {}
+        self._held = 0
+        self._replies: list[bytes] = []
+        self._handling = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the client in, unless too many are here."""
@@ -96,17 +112,25 @@ class UsbipConnection(asyncio.Protocol):
         self._server.connections.add(self)
         self._patience = self._server.clock.deadline(IMPORT_SECONDS, self.abort)
 
-    def data_received(self, data: bytes) -> None:
-        """Requests, or pieces of them."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Where the next octets go."""
+        return self._parser.space()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Requests, or pieces of them. What they bring about at once is answered in one go."""
+        self._handling = True
         try:
-            requests = self._parser.feed(data)
+            requests = self._parser.received(nbytes)
             while requests and not self._transport.is_closing():
                 for request in requests:
                     self._handle(request)
-                requests = self._parser.feed(b"")
+                requests = self._parser.received(0)
         except FormatError as error:
             log.warning("usbip: %s dropped: %s", self._peer, error)
             self.abort()
+        finally:
+            self._handling = False
+        self._flush()
 
     def pause_writing(self) -> None:
         """The client does not read its replies: take no more requests from it."""
@@ -122,7 +146,6 @@ class UsbipConnection(asyncio.Protocol):
             return
         self._server.connections.discard(self)
         self._patience.cancel()
-        self._waiting.clear()
         if self._function is not None:
             self._function.unplug()
 
@@ -140,7 +163,18 @@ class UsbipConnection(asyncio.Protocol):
                 self._import(busid)
             case usbip.DevlistRequest():
                 interface = (PRINTER_CLASS, PRINTER_SUBCLASS, BIDIRECTIONAL)
-                self._transport.write(usbip.pack_devlist_reply(self._server.exports(), interface))
+                self._replies.append(usbip.pack_devlist_reply(self._server.exports(), interface))
+
+    def _flush(self) -> None:
+        if self._replies and not self._transport.is_closing():
+            self._transport.write(b"".join(self._replies))
+        self._replies.clear()
+
+    def _close(self) -> None:
+        """Say what is to be said, then pull the cable; whoever does not listen does not keep it."""
+        self.number = 0
+        self._flush()
+        self._transport.close()
 
     def _import(self, busid: str) -> None:
         bus, _, digits = busid.partition("-")
@@ -156,52 +190,66 @@ class UsbipConnection(asyncio.Protocol):
                 self._refuse(usbip.STATUS_NO_DEVICE)
                 return
             self.number, self._function = number, function
-            function.on_attachment(self.abort)
+            function.on_attachment(self._close)
             self._patience.cancel()
             self._parser.imported()
-            self._transport.write(usbip.pack_import_reply(_export(number, function)))
+            self._replies.append(usbip.pack_import_reply(_export(number, function)))
 
     def _refuse(self, status: int) -> None:
-        self._transport.write(usbip.pack_import_reply(None, status))
-        self._transport.close()
+        self._replies.append(usbip.pack_import_reply(None, status))
+        self._close()
 
     def _submit(self, request: usbip.Submit) -> None:
-        assert self._function is not None
-        if request.seqnum in self._waiting or len(self._waiting) >= MAX_WAITING:
-            raise FormatError(f"{len(self._waiting)} transfers wait, or one of this number does", f"{request.seqnum}")
+        function = self._function
+        assert function is not None
         if request.endpoint == 0:
-            self._control(self._function, request)
+            self._control(function, request)
             return
-        address = request.endpoint | request.direction << 7
+        block = Block(request, self._done)
+        function.submit(block)
+        if block.outcome is None:
+            self._keep(block)
 
-        def done(transfer: Transfer) -> None:
-            if self._waiting.pop(request.seqnum, None) is None:
-                return
-            data = transfer.data if request.direction == usbip.IN else b""
-            status = STATUS[transfer.outcome or Outcome.GONE]
-            self._transport.write(usbip.pack_submit_reply(request.seqnum, status, transfer.actual, data))
+    def _keep(self, block: Block) -> None:
+        """It has to wait: its data leave the parser's buffer."""
+        if block.seqnum in self._waiting or len(self._waiting) >= MAX_WAITING or self._held > MAX_HELD:
+            raise FormatError(
+                f"{len(self._waiting)} transfers with {self._held} octets wait, or one of this number does",
+                f"transfer {block.seqnum}",
+            )
+        block.data = bytes(block.data)
+        self._held += len(block.data)
+        self._waiting[block.seqnum] = block
 
-        transfer = Transfer(address, request.data, request.length, done)
-        self._waiting[request.seqnum] = transfer
-        self._function.submit(transfer)
+    def _done(self, transfer: Transfer) -> None:
+        assert isinstance(transfer, Block)
+        if self._waiting.pop(transfer.seqnum, None) is not None:
+            self._held -= 0 if transfer.endpoint & DIRECTION_IN else transfer.length
+        if transfer.outcome is Outcome.CANCELLED:
+            return  # what was taken back is never completed
+        data = bytes(transfer.data) if transfer.endpoint & DIRECTION_IN else b""
+        status = STATUS[transfer.outcome or Outcome.GONE]
+        self._replies.append(usbip.pack_submit_reply(transfer.seqnum, status, transfer.actual, data))
+        if not self._handling:
+            self._flush()
 
     def _control(self, function: PrinterFunction, request: usbip.Submit) -> None:
         setup = Setup.parse(request.setup)
         reply = function.control(setup)
         if reply is None:
-            self._transport.write(usbip.pack_submit_reply(request.seqnum, usbip.EPIPE, 0))
+            self._replies.append(usbip.pack_submit_reply(request.seqnum, usbip.EPIPE, 0))
         elif request.direction == usbip.IN:
             reply = reply[: request.length]
-            self._transport.write(usbip.pack_submit_reply(request.seqnum, 0, len(reply), reply))
+            self._replies.append(usbip.pack_submit_reply(request.seqnum, 0, len(reply), reply))
         else:
-            self._transport.write(usbip.pack_submit_reply(request.seqnum, 0, len(request.data)))
+            self._replies.append(usbip.pack_submit_reply(request.seqnum, 0, len(request.data)))
 
     def _unlink(self, request: usbip.Unlink) -> None:
         """A transfer that is taken back is never completed; one that had ended is not taken back."""
         assert self._function is not None
-        victim = self._waiting.pop(request.victim, None)
+        victim = self._waiting.get(request.victim)
         cancelled = victim is not None and self._function.cancel(victim)
-        self._transport.write(usbip.pack_unlink_reply(request.seqnum, usbip.ECONNRESET if cancelled else 0))
+        self._replies.append(usbip.pack_unlink_reply(request.seqnum, usbip.ECONNRESET if cancelled else 0))
 
 
 def _export(number: int, function: PrinterFunction) -> usbip.Export:

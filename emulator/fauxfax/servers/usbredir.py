@@ -198,7 +198,7 @@ class UsbredirConnection(asyncio.Protocol):
             if self._waiting.pop(packet.id, None) is None:
                 return
             status = STATUS[transfer.outcome or Outcome.GONE]
-            received = transfer.data if reads else b""
+            received = bytes(transfer.data) if reads else b""
             self._transport.write(self._wire.pack_bulk(packet.id, endpoint, status, transfer.actual, received))
 
         transfer = Transfer(endpoint, data, length, done)
