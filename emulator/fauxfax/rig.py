@@ -128,7 +128,7 @@ class Rig:
         self._ticker = Ticker(self.clock)
         self._smtp = SmtpServer(
             self.desk,
-            MessageRoom(self.machine, durable=config.smtp.durable),
+            MessageRoom(self.machine),
             self.clock,
             _limits(config.smtp),
             durable=config.smtp.durable,
@@ -235,16 +235,15 @@ class Rig:
 class MessageRoom:
     """The receiver's store: keeps messages in the machine's memory, several in one commit, in the writer's thread."""
 
-    def __init__(self, machine: Machine, *, durable: bool) -> None:
+    def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._durable = durable
 
     def store(self, messages: Sequence[MessageReceived]) -> Sequence[int]:
         """See `servers.writer.MessageStore`. A sink that need not be durable keeps nothing at all."""
-        if self._machine.settings.sink and not self._durable:
+        if self._machine.settings.sink and not self._machine.settings.durable:
             self._machine.sunk += len(messages)
             return ()
-        return self._machine.memory.store(messages, durable=self._durable)
+        return self._machine.memory.store(messages)
 
 
 def _machine_settings(config: configuration.Config) -> Settings:
@@ -259,6 +258,7 @@ def _machine_settings(config: configuration.Config) -> Settings:
         relay_domains=smtp.relay_domains,
         relay_password=smtp.relay_password,
         sink=smtp.sink,
+        durable=smtp.durable,
         pages_per_minute=config.engine.pages_per_minute,
         update_password=config.update.password,
         update_layout=config.update.layout,

@@ -1,8 +1,9 @@
 """The machine's non-volatile memory: one SQLite file in write-ahead mode.
 
-Two connections, because two things are promised. `durable` commits with a sync to the disk, for what is acknowledged
-to a sender. `quick` commits to the operating system, for the machine's own notes: they survive a kill of the process
-in order, and losing the last of them with the whole computer repeats work but loses no fax.
+Two connections, because two things are promised, and because two threads use them. `writer` stores messages and commits
+with a sync to the disk, since they are acknowledged to a sender. `quick` commits to the operating system, for the
+machine's own notes: they survive a kill of the process in order, and losing the last of them with the whole computer
+repeats work but loses no fax.
 """
 
 from __future__ import annotations
@@ -42,9 +43,12 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 
 
 class Database:
-    """Opens the file, makes its tables once, and refuses a file of another version with a text."""
+    """Opens the file, makes its tables once, and refuses a file of another version with a text.
 
-    def __init__(self, path: Path) -> None:
+    With `durable` false the writer commits to the operating system only, as `quick` does.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.path = path
         self.quick = self._connect("NORMAL")
         version = self.quick.execute("PRAGMA user_version").fetchone()[0]
@@ -56,7 +60,7 @@ class Database:
                 f"{path}: this memory is of version {version}, this program reads version {VERSION}; "
                 "use the program that wrote it, or start with another --state folder"
             )
-        self.durable = self._connect("FULL")
+        self.writer = self._connect("FULL" if durable else "NORMAL")
 
     def _connect(self, synchronous: str) -> sqlite3.Connection:
         # Each connection is used by one thread at a time; the writer's thread is not the one that opened it.
@@ -100,5 +104,5 @@ class Database:
 
     def close(self) -> None:
         """Close both connections."""
-        self.durable.close()
+        self.writer.close()
         self.quick.close()

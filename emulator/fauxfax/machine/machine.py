@@ -87,7 +87,7 @@ class Machine:
         self.settings = settings
         self.events = EventStream(lambda: clock.now)
         self.faults = FaultPlan(lambda: clock.now, self._fault_fired)
-        self.database = Database(memory)
+        self.database = Database(memory, durable=settings.durable)
         self.memory = Memory(self.database, model.image_memory)
         self.journal = Journal(self.database)
         self.parameters = Parameters(self.database)
@@ -370,7 +370,7 @@ class Machine:
             return "error"
         if not self.engine.idle:
             return "printing"
-        return "receiving" if self.memory.waiting() else "ready"
+        return "receiving" if self.memory.documents else "ready"
 
     def _show(self) -> None:
         lamps = ["ONLINE"] if self.running else []

@@ -36,6 +36,11 @@ class Stored:
     printed: int
     result: str
 
+    @property
+    def waiting(self) -> bool:
+        """Whether pages are still to come out."""
+        return self.state in ("received", "decoding", "printing")
+
 
 class Memory:
     """Stores messages durably and keeps their states.
@@ -46,37 +51,42 @@ class Memory:
     def __init__(self, database: Database, capacity: int) -> None:
         self._database = database
         self._capacity = capacity
-        self._added = self._freed = 0
+        self._added = self._freed = self._stored = self._finished = 0
         self.recount()
 
     def recount(self) -> None:
         """Add up what is stored, after the memory was opened or replaced."""
-        row = self._database.quick.execute(f"SELECT COALESCE(SUM(octets), 0) FROM messages WHERE {_WAITING}").fetchone()
-        self._added, self._freed = int(row[0]), 0
+        row = self._database.quick.execute(
+            f"SELECT COALESCE(SUM(octets), 0), COUNT(*) FROM messages WHERE {_WAITING}"
+        ).fetchone()
+        self._added, self._stored = row
+        self._freed = self._finished = 0
 
     @property
     def free_bytes(self) -> int:
         """Octets of image memory that are free."""
         return max(0, self._capacity - self._added + self._freed)
 
-    def store(self, messages: Sequence[MessageReceived], *, durable: bool = True) -> list[int]:
+    def store(self, messages: Sequence[MessageReceived]) -> list[int]:
         """Store all of the messages in one commit and return their numbers, in order.
 
-        When this returns, they are on the disk (`durable`) or safe from a kill of the process. Raises
-        MemoryFullError if they do not fit, or if the disk is full; then none of them is stored.
+        When this returns, they are on the disk (or only safe from a kill of the process, if the memory was opened
+        so). Raises MemoryFullError if they do not fit, or if the disk is full; then none of them is stored.
         """
         octets = sum(message.octets for message in messages)
         if octets > self.free_bytes:
             raise MemoryFullError(f"image memory: {octets} octets do not fit, {self.free_bytes} are free")
         self._added += octets
-        connection = self._database.durable if durable else self._database.quick
+        connection = self._database.writer
         try:
-            return self._insert(connection, messages)
+            numbers = self._insert(connection, messages)
         except sqlite3.Error as error:
             self._added -= octets
             if connection.in_transaction:
                 connection.rollback()
             raise MemoryFullError(f"image memory: the disk took nothing: {error}") from error
+        self._stored += len(numbers)
+        return numbers
 
     @staticmethod
     def _insert(connection: sqlite3.Connection, messages: Sequence[MessageReceived]) -> list[int]:
@@ -102,6 +112,15 @@ class Memory:
     def waiting(self) -> list[Stored]:
         """The messages whose pages are not all out, oldest first."""
         return self._select(_WAITING, ())
+
+    def waiting_numbers(self) -> list[int]:
+        """The numbers of those messages, oldest first."""
+        return [row[0] for row in self._database.quick.execute(f"SELECT id FROM messages WHERE {_WAITING} ORDER BY id")]
+
+    @property
+    def documents(self) -> int:
+        """How many of them there are."""
+        return self._stored - self._finished
 
     def body(self, number: int) -> bytes:
         """The mail of a waiting message, as it came."""
@@ -133,6 +152,7 @@ class Memory:
         self._database.quick.execute("COMMIT")
         if row is not None:
             self._freed += row[0]
+            self._finished += 1
 
     def receipted(self, number: int) -> None:
         """Every receipt of a finished document is out."""

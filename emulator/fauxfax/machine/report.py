@@ -36,7 +36,7 @@ def status(machine: Machine) -> dict[str, Any]:
             "last": last
             and {"version": last.version, "stage": last.stage, "reason": last.reason, "offset": last.offset},
         },
-        "memory": {"documents": len(machine.memory.waiting()), "free_bytes": machine.memory.free_bytes},
+        "memory": {"documents": machine.memory.documents, "free_bytes": machine.memory.free_bytes},
         "panel": list(machine.panel.lines),
         "lamps": list(machine.panel.lamps),
         "faults": [rule.as_dict() for rule in machine.faults.rules],

@@ -19,6 +19,7 @@ class Settings:
     relay_domains: tuple[str, ...] = ()
     relay_password: str = field(default="", repr=False)
     sink: bool = False
+    durable: bool = True
     max_message: int = 0
     pages_per_minute: float = 0.0
     update_password: str = field(default="", repr=False)

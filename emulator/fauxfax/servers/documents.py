@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 
 from fauxfax.events import FirmwareStarted, MessageAccepted, Record
 from fauxfax.machine.machine import Machine
@@ -27,11 +28,13 @@ class DocumentRoom:
         self._decoder = decoder
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._given: set[int] = set()
+        self._queue: deque[int] = deque()
+        self._working = 0
         self._unsubscribe = machine.events.subscribe(self._notice)
 
     def start(self) -> None:
         """Begin to work on the running loop."""
+        self._queue.extend(self._machine.memory.waiting_numbers())
         self._wake.set()
         self._task = asyncio.create_task(self._run(), name="documents")
 
@@ -45,23 +48,26 @@ class DocumentRoom:
                 raise error
 
     def _notice(self, record: Record) -> None:
-        if isinstance(record.event, FirmwareStarted):
-            self._given.clear()  # the engine lost its jobs with the power
-        if isinstance(record.event, FirmwareStarted | MessageAccepted):
-            self._wake.set()
+        match record.event:
+            case MessageAccepted(message=number):
+                self._queue.append(number)
+            case FirmwareStarted():  # the engine lost its jobs with the power: all that waits is given again
+                waiting = self._machine.memory.waiting_numbers()
+                self._queue = deque(number for number in waiting if number != self._working)
+            case _:
+                return
+        self._wake.set()
 
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while (message := self._next()) is not None:
-                self._given.add(message.number)
-                await self._work(message)
-
-    def _next(self) -> Stored | None:
-        if not self._machine.running:
-            return None
-        return next((one for one in self._machine.memory.waiting() if one.number not in self._given), None)
+            while self._queue and self._machine.running:
+                self._working = self._queue.popleft()
+                message = self._machine.memory.get(self._working)
+                if message is not None and message.waiting:
+                    await self._work(message)
+                self._working = 0
 
     async def _work(self, message: Stored) -> None:
         number, folder = message.number, self._tray.prepared(message.number)
@@ -75,9 +81,7 @@ class DocumentRoom:
         document = json.loads((folder / "document.json").read_text(encoding="utf-8"))
         if document["result"] != "R-OK":
             self._machine.undecodable(number, document["reason"])
-        elif not self._machine.running:
-            self._given.discard(number)  # power went while it was decoded; the next start prints it
-        else:
+        elif self._machine.running:  # else power went while it was decoded, and the next start prints it
             self._machine.decoded(number, [_length(page) for page in document["pages"]])
 
 

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from fauxfax.errors import FauxfaxError
+from fauxfax.ifax.host import Envelope, MemoryFullError, MessageReceived, Recipient
+from fauxfax.machine.database import Database
+from fauxfax.machine.memory import Memory
+
+
+def message(size: int = 100, sender: str = "me@example.org") -> MessageReceived:
+    recipient = Recipient(address="fax@uf-8000.local", mailbox="fax", notify=("FAILURE",))
+    envelope = Envelope(session=1, peer="127.0.0.1", helo="me", sender=sender, recipients=(recipient,), received_at=1.5)
+    return MessageReceived(envelope, (b"x" * size,))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "memory.sqlite"
+
+
+def opened(path: Path, capacity: int = 1000) -> Memory:
+    return Memory(Database(path), capacity)
+
+
+def test_what_was_stored_is_there_after_the_next_start(path: Path) -> None:
+    numbers = opened(path).store([message(10), message(20)])
+    memory = opened(path)
+    assert [one.number for one in memory.waiting()] == numbers == memory.waiting_numbers() == [1, 2]
+    assert memory.get(2).envelope == message().envelope
+    assert memory.body(2) == b"x" * 20
+    assert (memory.documents, memory.free_bytes) == (2, 970)
+
+
+@pytest.mark.parametrize(("state", "result"), [("printed", "R-OK"), ("failed", "870")])
+def test_a_finished_message_gives_its_place_back_and_its_number_is_not_given_again(
+    path: Path, state: str, result: str
+) -> None:
+    memory = opened(path)
+    (number,) = memory.store([message(600)])
+    memory.decoding(number)
+    memory.printing(number, 3)
+    memory.page_out(number, 2)
+    assert (memory.get(number).pages, memory.get(number).printed) == (3, 2)
+    memory.finished(number, state, result)
+    memory.finished(number, state, result)
+    assert (memory.documents, memory.free_bytes) == (0, 1000)
+    with pytest.raises(FauxfaxError, match="no longer stored"):
+        memory.body(number)
+    assert opened(path).store([message()]) == [2]
+
+
+def test_what_does_not_fit_is_refused_whole(path: Path) -> None:
+    memory = opened(path)
+    memory.store([message(500)])
+    with pytest.raises(MemoryFullError, match="500 are free"):
+        memory.store([message(400), message(200)])
+    assert memory.documents == 1
+    memory.store([message(500)])
+    assert memory.free_bytes == 0
+
+
+def test_a_disk_that_takes_nothing_is_a_full_memory_and_reception_goes_on_when_it_takes_again(path: Path) -> None:
+    database = Database(path)
+    memory = Memory(database, 10**6)
+    pages = database.writer.execute("PRAGMA page_count").fetchone()[0]
+    database.writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(MemoryFullError, match="took nothing"):
+        memory.store([message(100_000)])
+    assert (memory.documents, memory.free_bytes) == (0, 10**6)
+    database.writer.execute("PRAGMA max_page_count = 1000000")
+    assert memory.store([message(100_000)])
+
+
+def test_a_memory_of_another_version_is_refused_with_a_text(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(FauxfaxError, match="version 99"):
+        Database(path)
