@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from code_files import code_file, spoilt
 
+from code_files import code_file, spoilt
 from fauxfax.testing import MachineProcess
 
 BACKEND = Path("/usr/lib/cups/backend/socket")
