@@ -1,8 +1,8 @@
 """A machine's parallel port as `/dev/parportN` of ppdev, register by register, for programs under umockdev.
 
 A program, or QEMU's `-chardev parallel,path=/dev/parport0`, sets and reads the lines; whoever drives the port that way
-negotiates IEEE 1284 with the machine itself. PPNEGOT and reading or writing the descriptor, where the kernel would do
-the handshake, are not served. One descriptor has the port claimed at a time.
+negotiates IEEE 1284 with the machine itself. PPNEGOT, and reading or writing the descriptor, leave the handshake to the
+kernel, whose part `hostport/ieee1284host.py` plays. One descriptor has the port claimed at a time.
 Source: Linux, include/uapi/linux/ppdev.h and Documentation/driver-api/parport-lowlevel.rst.
 """
 
@@ -13,11 +13,14 @@ import struct
 from collections.abc import Callable
 
 from fauxfax.hostport.ieee1284 import Peripheral
+from fauxfax.hostport.ieee1284host import Host
 from fauxfax.servers.umockdev import DeviceTree, Memory
 
 MAJOR = 99
 MODES = 0x01 | 0x02
 """PARPORT_MODE_PCSPP and TRISTATE: a plain port whose data lines can be turned round."""
+CHUNK = 4096
+"""Octets of one write or read at most, so that a long one does not keep the machine waiting."""
 PPCLAIM, PPRELEASE, PPYIELD, PPEXCL = 0x708B, 0x708C, 0x708D, 0x708F
 _INT = struct.Struct("<I")
 Register = Callable[[Peripheral], int]
@@ -28,6 +31,7 @@ class PpdevDevice:
 
     def __init__(self, tree: DeviceTree, cable: Peripheral, number: int = 0) -> None:
         self.cable = cable
+        self.host = Host(cable)
         self.claimed: PpdevHandle | None = None
         self._tree = tree
         self._number = number
@@ -47,7 +51,6 @@ class PpdevHandle:
 
     def __init__(self, device: PpdevDevice) -> None:
         self._device = device
-        self._mode = 0
         self._reads: dict[int, Register] = {
             0x80017081: Peripheral.read_status,
             0x80017083: Peripheral.read_control,
@@ -59,7 +62,7 @@ class PpdevHandle:
         }
         self._numbers: dict[int, Callable[[], int]] = {
             0x80047097: lambda: MODES,
-            0x80047098: lambda: self._mode,
+            0x80047098: lambda: device.host.mode,
             0x80047093: lambda: 0,
         }
 
@@ -88,8 +91,12 @@ class PpdevHandle:
         elif request == 0x4002708E:  # PPFCONTROL: a mask, and the levels of what it names
             mask, levels = await memory.read(argument, 2)
             cable.write_control(cable.read_control() & ~mask | levels & mask)
-        elif request == 0x40047080:  # PPSETMODE: kept, and told when asked
-            (self._mode,) = _INT.unpack(await memory.read(argument, _INT.size))
+        elif request == 0x40047080:  # PPSETMODE: the program has negotiated it itself
+            (self._device.host.mode,) = _INT.unpack(await memory.read(argument, _INT.size))
+        elif request == 0x40047091:  # PPNEGOT
+            (mode,) = _INT.unpack(await memory.read(argument, _INT.size))
+            if not self._device.host.negotiate(mode):
+                raise OSError(errno.ENXIO, f"the machine does not serve mode 0x{mode:x}")
         elif request == 0x40047090:  # PPDATADIR: who drives the data lines follows from the handshake
             await memory.read(argument, _INT.size)
         elif request in (PPRELEASE, PPYIELD):
@@ -98,13 +105,21 @@ class PpdevHandle:
             raise OSError(errno.ENOTTY, f"ioctl 0x{request:08x}")
         return 0
 
-    async def read(self, limit: int) -> bytes | None:  # noqa: ARG002 - see the module
-        """See Handle."""
-        raise OSError(errno.EINVAL, "only the registers are served")
+    async def read(self, limit: int) -> bytes:
+        """See Handle. Nothing to read is EAGAIN, as for a descriptor that does not block."""
+        data = self._claimed_host().read(min(limit, CHUNK))
+        if not data and limit:
+            raise OSError(errno.EAGAIN, "the machine has nothing to say")
+        return data
 
-    async def write(self, data: bytes) -> int:  # noqa: ARG002
-        """See Handle."""
-        raise OSError(errno.EINVAL, "only the registers are served")
+    async def write(self, data: bytes) -> int:
+        """See Handle. A busy machine takes less, or nothing."""
+        return self._claimed_host().write(data[:CHUNK])
+
+    def _claimed_host(self) -> Host:
+        if self._device.claimed is not self:
+            raise OSError(errno.EINVAL, "the port is not claimed")
+        return self._device.host
 
     def close(self) -> None:
         """See Handle."""
