@@ -11,6 +11,8 @@ from fauxfax.errors import FormatError, Misuse
 from fauxfax.machine.machine import Machine
 
 VERSION = 1
+MAX_UNPACKED = 1 << 30
+"""Octets of everything in a snapshot: a project value."""
 CARD, FLASH, MEMORY = "machine.json", "flash.bin", "memory.sqlite"
 
 
@@ -51,6 +53,8 @@ def restore(machine: Machine, archive: zipfile.ZipFile) -> None:
 
 
 def _card(archive: zipfile.ZipFile) -> dict[str, object]:
+    if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED:
+        raise FormatError(f"it unpacks to more than {MAX_UNPACKED} octets", "snapshot")
     missing = {CARD, FLASH, MEMORY} - set(archive.namelist())
     if missing:
         raise FormatError(f"this is no snapshot: {', '.join(sorted(missing))} missing", "snapshot")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+
+from fauxfax.errors import FauxfaxError
+from fauxfax.inprocess import InProcessMachine
+from fauxfax.machine import snapshot
+
+
+@pytest.fixture
+def host() -> Iterator[InProcessMachine]:
+    with InProcessMachine() as host:
+        yield host
+
+
+def saved(host: InProcessMachine) -> dict[str, bytes]:
+    octets = io.BytesIO()
+    with zipfile.ZipFile(octets, "w") as archive:
+        snapshot.save(host.machine, archive)
+    with zipfile.ZipFile(octets) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def put_back(host: InProcessMachine, parts: dict[str, bytes]) -> None:
+    octets = io.BytesIO()
+    with zipfile.ZipFile(octets, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with zipfile.ZipFile(octets) as archive:
+        snapshot.restore(host.machine, archive)
+
+
+def test_what_is_put_back_is_what_was_saved(host: InProcessMachine) -> None:
+    host.machine.parameters.set(142, "Valid")
+    before = saved(host)
+    host.machine.parameters.set(142, "Invalid")
+    put_back(host, before)
+    assert host.machine.power == "off", "it starts as after a power cycle"
+    host.machine.power_on(at_once=True)
+    assert host.machine.parameters.get(142) == "Valid"
+    assert host.machine.versions["SC"] == "V10100"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"machine.json": json.dumps({"snapshot": 1, "model": "UF-7000", "layout": "staged"}).encode()}, "UF-7000"),
+        (
+            {"machine.json": json.dumps({"snapshot": 2, "model": "UF-8000", "layout": "staged"}).encode()},
+            "snapshot is 2",
+        ),
+        ({"machine.json": b"{"}, "not JSON"),
+        ({"machine.json": b"[]"}, "no object"),
+        ({"flash.bin": b"short"}, "no flash of this machine"),
+        ({"flash.bin": None}, "flash.bin missing"),
+        ({"bomb": bytes(2 << 20)}, "unpacks to more than"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_snapshot_that_does_not_fit_changes_nothing(
+    host: InProcessMachine, monkeypatch: pytest.MonkeyPatch, change: dict[str, bytes | None], complaint: str
+) -> None:
+    parts = {name: content for name, content in {**saved(host), **change}.items() if content is not None}
+    if "bomb" in parts:
+        monkeypatch.setattr(snapshot, "MAX_UNPACKED", 33 << 20)
+    with pytest.raises(FauxfaxError, match=complaint):
+        put_back(host, parts)
+    assert host.machine.running
