@@ -138,8 +138,8 @@ class Ports:
 
     def all_free(self) -> Ports:
         """The same ways in, each on a port the system picks."""
-        left_out = {way: LEFT_OUT for way in WAYS if way not in self.listeners()}
-        return Ports(**{"address": self.address, "serial": self.serial, **dict.fromkeys(WAYS, 0), **left_out})  # type: ignore[arg-type]
+        free = {way: 0 if way in self.listeners() else LEFT_OUT for way in WAYS}
+        return attrs.evolve(self, **free)
 
 
 @frozen(kw_only=True)

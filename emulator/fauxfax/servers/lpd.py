@@ -52,7 +52,8 @@ class LpdConnection(Connection):
     def move(self) -> None:
         """See Connection."""
         self._decide()
-        if not self._port.online and not self._restarting:
+        installed = self._restarting or (self._delivery is not None and self._delivery.installed)
+        if not self._port.online and not installed:
             self.abort()
             return
         while (event := self._session.next_event(min(self._room, CHUNK))) is not None:

@@ -31,7 +31,7 @@ class SerialServer:
         self._outbox = b""
         self._moving = False
 
-    async def start(self) -> Path:
+    async def start(self) -> None:
         """Make the pseudo-terminal and the link to it. Raises Misuse if something else is in the way."""
         self._master, self._slave = os.openpty()  # the slave stays open, so that no program's end is a hang-up
         tty.setraw(self._slave)
@@ -47,7 +47,6 @@ class SerialServer:
         self._port.on_change(self._move)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._master, self._move)
-        return self._path
 
     async def stop(self) -> None:
         """Unplug, and take the link away."""
