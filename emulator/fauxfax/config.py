@@ -138,7 +138,7 @@ class Ports:
 
     def all_free(self) -> Ports:
         """The same ways in, each on a port the system picks."""
-        free = {way: 0 if way in self.listeners() else LEFT_OUT for way in WAYS}
+        free: dict[str, Any] = {way: 0 if way in self.listeners() else LEFT_OUT for way in WAYS}
         return attrs.evolve(self, **free)
 
 

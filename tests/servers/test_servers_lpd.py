@@ -52,6 +52,17 @@ def test_the_acknowledgement_of_a_code_file_is_the_result_of_the_update(fauxfax:
     assert fauxfax.status()["firmware"]["PNL"] == "V10200"
 
 
+def test_a_file_whose_end_comes_after_the_restart_is_acknowledged_all_the_same(fauxfax: MachineProcess) -> None:
+    data = code_file("UF-8000 PNL V10200")
+    with lpd(fauxfax) as peer:
+        ask(peer, b"\2fax\n")
+        ask(peer, b"\3%d dfA001host\n" % len(data))
+        peer.sendall(data[:-4])
+        fauxfax.wait("update")
+        fauxfax.wait("panel=READY")
+        assert ask(peer, data[-4:] + b"\0") == YES
+
+
 def test_print_data_is_taken_and_dropped(shared: MachineProcess) -> None:
     with lpd(shared) as peer:
         assert send_file(peer, b"%!PS\nshowpage\n" * 5_000) == YES
