@@ -76,6 +76,16 @@ def test_without_a_data_connection_nothing_is_stored(shared: MachineProcess) -> 
         ftp.sendcmd("STOR code.pfc")
 
 
+def test_data_that_nobody_asked_for_is_not_read(shared: MachineProcess) -> None:
+    with client(shared) as ftp, socket.create_connection(ftp.makepasv(), timeout=20) as data:
+        data.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            data.sendall(bytes(64 << 20))
+        data.shutdown(socket.SHUT_WR)
+        assert ftp.sendcmd("STOR page").startswith("150")
+        assert ftp.voidresp().startswith("226")
+
+
 def test_a_stranger_at_the_data_port_is_cut(shared: MachineProcess) -> None:
     with client(shared) as ftp:
         host, port = ftp.makepasv()

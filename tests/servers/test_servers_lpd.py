@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,40 @@ def test_lpq_hears_how_the_machine_is(shared: MachineProcess) -> None:
     with lpd(shared) as peer:
         peer.sendall(b"\3fax\n")
         assert peer.recv(200) == b"fax on EMUFAX1 is ready\nno entries\n"
+
+
+def test_a_crowd_is_turned_away_and_leaves_the_machine_at_work(shared: MachineProcess) -> None:
+    crowd = []
+    try:
+        for _ in range(200):
+            crowd.append(socket.create_connection(("127.0.0.1", shared.ports["lpd"]), timeout=20))
+            crowd[-1].sendall(b"\2fax\n\0029 cfA\nhalf")
+        turned_away = 0
+        for peer in crowd:
+            with contextlib.suppress(ConnectionResetError):
+                turned_away += peer.recv(1) != YES
+                continue
+            turned_away += 1
+        assert turned_away == 200 - 64
+    finally:
+        for peer in crowd:
+            peer.close()
+    with lpd(shared) as peer:
+        assert send_file(peer, b"text") == YES
+
+
+@pytest.mark.parametrize("way", ["lpd", "ftp", "raw"])
+def test_a_silent_client_is_cut_after_a_while(tmp_path: Path, way: str) -> None:
+    machine = MachineProcess(tmp_path / "machine", clock="x1000").start()
+    try:
+        with socket.create_connection(("127.0.0.1", machine.ports[way]), timeout=20) as peer:
+            start = time.monotonic()
+            with contextlib.suppress(ConnectionResetError):
+                while peer.recv(100):
+                    pass
+            assert 0.25 < time.monotonic() - start < 3, "300 to 600 machine seconds, a thousand in one"
+    finally:
+        machine.kill()
 
 
 def test_a_power_cut_breaks_the_connection_without_an_answer(fauxfax: MachineProcess) -> None:

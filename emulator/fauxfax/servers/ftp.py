@@ -196,13 +196,13 @@ class FtpConnection(Connection):
             self._end(226, "that is all: the directory is empty")
         elif self._delivery is not None:
             self._store(data, self._delivery)
+        data.throttle()
 
     def _store(self, data: DataConnection, delivery: Delivery) -> None:
         while data.inbox and (room := delivery.room):
             delivery.write(bytes(data.inbox[:room]))
             del data.inbox[:room]
             self.touch()
-        data.throttle()
         if data.ended and not data.inbox and not self._finished:
             self._finished = True
             delivery.finish()

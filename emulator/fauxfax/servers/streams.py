@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fauxfax.clock import Clock, Timer
 
 IDLE_SECONDS = 300.0
-"""How long a silent connection is kept (machine seconds): a project value."""
+"""How long a silent connection is kept at least, and half of how long at most (machine seconds): a project value."""
 MAX_CONNECTIONS = 64
 """Connections at a time; the next one is closed at once. A project value."""
 
@@ -28,6 +28,7 @@ class Connection(asyncio.Protocol, ABC):
         self._pumping = False
         self._pump_again = False
         self._idle: Timer | None = None
+        self._heard = False
 
     @abstractmethod
     def opened(self) -> None:
@@ -65,15 +66,27 @@ class Connection(asyncio.Protocol, ABC):
         self.transport.abort()
 
     def touch(self) -> None:
-        """The client has IDLE_SECONDS from now on to do something."""
-        self.rest()
-        self._idle = self._clock.deadline(IDLE_SECONDS, self.abort)
+        """The client has done something, and has at least IDLE_SECONDS from now on to do more.
+
+        Called for every piece of a file, so it only leaves a note for the one timer there is.
+        """
+        self._heard = True
+        if self._idle is None:
+            self._idle = self._clock.deadline(IDLE_SECONDS, self._look)
 
     def rest(self) -> None:
         """It is not the client's turn: the machine takes the time it takes."""
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
+
+    def _look(self) -> None:
+        self._idle = None
+        if not self._heard:
+            self.abort()
+            return
+        self.touch()
+        self._heard = False
 
     def pump(self) -> None:
         """Do what can be done now; a call from inside is done after the one that runs."""
