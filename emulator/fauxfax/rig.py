@@ -31,6 +31,7 @@ from fauxfax.machine.settings import Settings
 from fauxfax.models import find_model
 from fauxfax.servers.control import ControlServer
 from fauxfax.servers.decoder import Decoder
+from fauxfax.servers.devicenodes import DeviceNodes
 from fauxfax.servers.documents import DocumentRoom
 from fauxfax.servers.ftp import FtpServer
 from fauxfax.servers.lpd import LpdServer
@@ -53,6 +54,18 @@ class Listener(Protocol):
 
     async def stop(self) -> None:
         """Stop listening and close every connection."""
+        ...
+
+
+class LocalWay(Protocol):
+    """A way in that is a file of this computer."""
+
+    async def start(self) -> None:
+        """Make it. Raises Misuse if something is in the way."""
+        ...
+
+    async def stop(self) -> None:
+        """Take it away."""
         ...
 
 
@@ -138,7 +151,7 @@ class Rig:
         )
         self.machine.events.subscribe(self._power_gone)
         self._servers: list[Listener] = []
-        self._serial: SerialServer | None = None
+        self._local: list[LocalWay] = []
 
     async def start(self) -> dict[str, Any]:
         """Power on and open every way in. Returns the announcement. Raises Misuse if a port is taken."""
@@ -150,10 +163,9 @@ class Rig:
             for way, port in self.config.ports.listeners().items():
                 if way in ways:
                     await self._open(way, port, ways[way]())
-            if path := self.config.ports.serial:
-                serial = SerialServer(lambda: self.machine.open_port("serial"), Path(path))
-                await serial.start()
-                self._serial = serial
+            for local in self._local_ways():
+                await local.start()
+                self._local.append(local)
         except BaseException:
             await self.stop()
             raise
@@ -166,8 +178,7 @@ class Rig:
         """Close every way in, switch the machine off in order, and let go of the state folder."""
         self.desk.stopping = True
         closing: list[Awaitable[None]] = [server.stop() for server in reversed(self._servers)]
-        if self._serial is not None:
-            closing.append(self._serial.stop())
+        closing += [local.stop() for local in self._local]
         results = await asyncio.gather(*closing, self._documents.stop(), self._decoder.stop(), return_exceptions=True)
         self.machine.power_off()
         await self._ticker.stop()
@@ -189,6 +200,20 @@ class Rig:
             "parallel": lambda: ParallelServer(lambda: machine.open_port("parallel")),
             "control": lambda: ControlServer(Attendant(machine, self.tray), self.tray, self._setting_rows),
         }
+
+    def _local_ways(self) -> list[LocalWay]:
+        """The ways in that are files of this computer, where they are asked for."""
+        ports, ways = self.config.ports, list[LocalWay]()
+        if ports.serial:
+            ways.append(SerialServer(lambda: self.machine.open_port("serial"), Path(ports.serial)))
+        if ports.device_nodes:
+            ways.append(DeviceNodes(Path(ports.device_nodes), self._plug_usb, self._plug_parallel))
+        return ways
+
+    def _plug_parallel(self) -> Peripheral:
+        path = self.config.ports.parallel_trace
+        scope = VcdTrace(TraceFile(Path(path)).write, lambda: self.clock.now) if path else None
+        return Peripheral(self.machine.open_port("parallel"), scope=scope)
 
     def _plug_usb(self) -> PrinterFunction:
         return self.machine.open_usb(Speed[self.config.usb.speed.upper()])
