@@ -152,6 +152,9 @@ class Rig:
         self.machine.events.subscribe(self._power_gone)
         self._servers: list[Listener] = []
         self._local: list[LocalWay] = []
+        self._nodes = DeviceNodes(
+            state.path.absolute() / "dev", self._plug_usb, lambda: self.machine.open_port("parallel")
+        )
 
     async def start(self) -> dict[str, Any]:
         """Power on and open every way in. Returns the announcement. Raises Misuse if a port is taken."""
@@ -202,18 +205,11 @@ class Rig:
         }
 
     def _local_ways(self) -> list[LocalWay]:
-        """The ways in that are files of this computer, where they are asked for."""
-        ports, ways = self.config.ports, list[LocalWay]()
-        if ports.serial:
-            ways.append(SerialServer(lambda: self.machine.open_port("serial"), Path(ports.serial)))
-        if ports.device_nodes:
-            ways.append(DeviceNodes(Path(ports.device_nodes), self._plug_usb, self._plug_parallel))
+        """The ways in that are files of this computer: device nodes, and a serial port if one is asked for."""
+        ways: list[LocalWay] = [self._nodes]
+        if path := self.config.ports.serial:
+            ways.append(SerialServer(lambda: self.machine.open_port("serial"), Path(path)))
         return ways
-
-    def _plug_parallel(self) -> Peripheral:
-        path = self.config.ports.parallel_trace
-        scope = VcdTrace(TraceFile(Path(path)).write, lambda: self.clock.now) if path else None
-        return Peripheral(self.machine.open_port("parallel"), scope=scope)
 
     def _plug_usb(self) -> PrinterFunction:
         return self.machine.open_usb(Speed[self.config.usb.speed.upper()])
@@ -243,6 +239,7 @@ class Rig:
             "state": str(self.state.path),
             "tray": str(self.tray.folder),
             "ports": self.ports,
+            "umockdev": str(self._nodes.folder),
         }
 
     def _setting_rows(self) -> list[dict[str, object]]:
