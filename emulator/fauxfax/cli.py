@@ -61,6 +61,7 @@ def cli() -> None:
 @click.option("--free-ports", is_flag=True, help="Let the system pick every port.")
 @click.option("--announce", is_flag=True, help="Print one JSON line when every listener is ready; log to stderr.")
 @click.option("--clock", help=CLOCK_HELP)
+@click.option("--capture", type=click.Path(path_type=Path), help="Write what goes over the wires into FILE.pcapng.")
 @click.option("--verbose", is_flag=True, help="Show every event, sensors and sessions too.")
 def run(
     model: str | None,
@@ -72,6 +73,7 @@ def run(
     free_ports: bool,
     announce: bool,
     clock: str | None,
+    capture: Path | None,
     verbose: bool,
 ) -> None:
     """Start one machine and every way in, on loopback."""
@@ -79,7 +81,12 @@ def run(
         raise click.UsageError("--ephemeral keeps no state, so --state has no meaning with it")
     from fauxfax import console
 
-    options = {"machine.model": model and model.upper(), "machine.name": name, "machine.clock": clock}
+    options = {
+        "machine.model": model and model.upper(),
+        "machine.name": name,
+        "machine.clock": clock,
+        "capture.file": capture and str(capture),
+    }
     sys.exit(
         console.run(
             state=None if ephemeral else state or default_state(),

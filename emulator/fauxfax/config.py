@@ -114,6 +114,15 @@ class Usb:
 
 
 @frozen(kw_only=True)
+class Capture:
+    """What goes over the wires, into a pcapng file of at most `limit` octets, `snap` of each packet. Empty writes none."""
+
+    file: str = ""
+    limit: int = field(default=1 << 30, validator=_at_least(1 << 16, "there would be no room for the first packets"))
+    snap: int = field(default=1 << 18, validator=_at_least(256, "the headers would not fit"))
+
+
+@frozen(kw_only=True)
 class Ports:
     """Where the ways in listen: loopback unless `address` says otherwise. Port 0 picks a free one; -1 leaves it out.
 
@@ -153,6 +162,7 @@ class Config:
     update: Update = field(factory=Update)
     usb: Usb = field(factory=Usb)
     ports: Ports = field(factory=Ports)
+    capture: Capture = field(factory=Capture)
 
 
 class Setting(NamedTuple):

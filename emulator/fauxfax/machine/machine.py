@@ -15,7 +15,6 @@ import attrs
 
 from fauxfax.clock import Clock, Timer
 from fauxfax.events import (
-    DataDropped,
     DocumentFailed,
     DocumentPrinted,
     ErrorCleared,
@@ -30,6 +29,7 @@ from fauxfax.events import (
     PoweredOn,
     Record,
     StateChanged,
+    UpdateDeclined,
     UpdateStateChanged,
 )
 from fauxfax.faults import FaultPlan, Rule
@@ -38,6 +38,7 @@ from fauxfax.firmware.profiles import Profile
 from fauxfax.hostport.port import PortStatus
 from fauxfax.hostport.usb import PrinterFunction
 from fauxfax.hostport.usbdescriptors import Identity, Speed
+from fauxfax.hostport.usbwatch import WatchedFunction, Watcher
 from fauxfax.machine import report
 from fauxfax.machine.channel import Channel
 from fauxfax.machine.database import Database
@@ -46,6 +47,7 @@ from fauxfax.machine.journal import RESULT_OK, RESULT_UNREADABLE, Entry, Journal
 from fauxfax.machine.memory import Memory, Stored
 from fauxfax.machine.panel import Panel
 from fauxfax.machine.parameters import Parameters
+from fauxfax.machine.printdesk import BINARY, PRINTED, PrintDesk
 from fauxfax.machine.settings import Settings
 from fauxfax.machine.updates import UpdateDesk
 from fauxfax.models import Model
@@ -104,15 +106,14 @@ class Machine:
         self.updates = UpdateDesk(
             make_loader(self._publish),
             clock,
-            password=settings.update_password,
-            busy=self._busy,
-            changed=self.refresh,
-            restart=self._restart,
+            self,
+            settings.update_password,
         )
+        self.prints = PrintDesk(self)
+        self.receiving: Callable[[], bool] = lambda: False
         self._publish_document = publish_document
         self._channels: weakref.WeakSet[Channel] = weakref.WeakSet()
         self._starting: Timer | None = None
-        self._dropped: dict[str, int] = {}
         self.sunk = 0
         self.since_start: Counter[str] = Counter()
         self.events.subscribe(self._notice)
@@ -141,7 +142,7 @@ class Machine:
         if self._starting is not None:
             self._starting.cancel()
             self._starting = None
-        self.updates.stop()
+        self.updates.stop(cut=cut)
         self.updates.loader.power_off(cut=cut)
         self.engine.power_off()
         self._firmware_stopped()
@@ -172,7 +173,6 @@ class Machine:
     def _boot(self) -> None:
         self._starting = None
         boot = self.updates.loader.boot()
-        self.updates.loader.confirm()
         self.versions, self.hashes, self.profile = dict(boot.versions), dict(boot.hashes), boot.profile
         if self.profile is not None:
             self.panel.load_texts(self.profile.version, attrs.asdict(self.profile.panel))
@@ -180,9 +180,9 @@ class Machine:
             self._publish(FirmwareStarted(self.model.name, self.profile.version))
             self.engine.power_on()
         self.refresh()
-        self.updates.pump()  # a rewrite that was cut goes on
+        self.updates.started(boot)
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
         """The loader asks for a restart: the bus goes away, then comes back."""
         self.engine.power_off()
         self._firmware_stopped()
@@ -242,7 +242,8 @@ class Machine:
         self.refresh()
 
     def _journal(self, kind: str, message: Stored, *, pages: int, result: str, note: str = "") -> None:
-        peer, number = message.envelope.sender or "<>", message.number
+        envelope, number = message.envelope, message.number
+        kind, peer = (PRINTED, envelope.peer) if envelope.body == BINARY else (kind, envelope.sender or "<>")
         self.journal.write(
             Entry(at=self.clock.wall, kind=kind, peer=peer, document=number, pages=pages, result=result, note=note)
         )
@@ -260,13 +261,15 @@ class Machine:
         self._channels.add(channel)
         return channel
 
-    def open_usb(self, speed: Speed) -> PrinterFunction:
-        """The printer on the machine's USB plug, for one more cable; it announces the firmware's version."""
+    def open_usb(self, speed: Speed, watcher: Watcher | None = None) -> PrinterFunction:
+        """The printer on the machine's USB plug, for one more cable, which somebody may watch."""
 
         def identify() -> Identity:
             model = self.model
             return Identity(model.usb_vendor, model.usb_product, "Panasonic", model.name, self.serial)
 
+        if watcher is not None:
+            return WatchedFunction(self.open_port("usb"), identify, speed, watcher)
         return PrinterFunction(self.open_port("usb"), identify, speed)
 
     def press(self, keys: Sequence[str]) -> None:
@@ -274,6 +277,7 @@ class Machine:
         for key in [self.panel.check_key(key) for key in keys]:
             if key == "CLEAR" and self.power == "on":
                 self.engine.help()
+                self.updates.clear_notice()
         self.refresh()
 
     def refresh(self) -> None:
@@ -317,16 +321,19 @@ class Machine:
         """The lines of an unsolicited status."""
         return report.update_lines(self)
 
-    def print_data(self, way: str, data: bytes) -> None:
-        """Print data of a PC: accepted, and dropped as the family drops what it cannot use."""
-        self._dropped[way] = self._dropped.get(way, 0) + len(data)
+    def busy(self) -> str:
+        """Why no update can be taken now: what it would interrupt. Empty if nothing."""
+        if not self.engine.idle:
+            return "printing"
+        return "receiving" if self.receiving() or self.memory.documents else ""
 
-    def print_end(self, way: str) -> None:
-        """The PC's job is over."""
-        if octets := self._dropped.pop(way, 0):
-            self._publish(
-                DataDropped(way, octets, "not a firmware file, and print data is not printed by this machine")
-            )
+    def ask(self, point: str) -> Rule | None:
+        """The fault rule that fires at this point of an update."""
+        return self.faults.ask(point)
+
+    def declined(self, event: UpdateDeclined) -> None:
+        """A code file was offered, and not taken."""
+        self._publish(event)
 
     def close(self) -> None:
         """Let go of the files. The machine must be off."""
@@ -348,14 +355,11 @@ class Machine:
                 self.refresh()
             case ErrorRaised() | ErrorCleared():
                 self.refresh()
-            case UpdateStateChanged(state=State.COMMITTED.value | State.REFUSED.value):
+            case UpdateStateChanged(state=State.COMMITTED.value | State.REFUSED.value) | UpdateDeclined():
                 self.since_start["updates"] += 1
 
     def _fault_fired(self, rule: Rule) -> None:
         self._publish(FaultFired(rule.text, rule.point))
-
-    def _busy(self) -> str:
-        return "printing" if not self.engine.idle else ""
 
     def _current_state(self) -> str:
         if self.power == "off":
@@ -385,5 +389,7 @@ class Machine:
                 self.panel.show("printing", (*lamps, "RECEIVE"), page=f"{page:02d}", pages=f"{len(job.lengths):02d}")
             case "error":
                 self.panel.show(self.engine.errors[0].replace("-", "_"), tuple(lamps))
+            case "ready" | "recovery" if self.updates.failed_lately:
+                self.panel.show("update_failed", tuple(lamps))
             case state:
                 self.panel.show(state, tuple(lamps))

@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from fauxfax.capture.tcp import End
 from fauxfax.clock import Clock, Timer
 from fauxfax.hostport.delivery import Delivery
 from fauxfax.hostport.ftp import Aborted, ActiveWanted, Event, ListWanted, PassiveWanted, Session, StoreWanted
 from fauxfax.hostport.port import Port
 from fauxfax.servers.streams import Connection, StreamServer
+from fauxfax.servers.tap import Tap, tapped
 
 DATA_SECONDS = 30.0
 """How long a data connection may take to come about (machine seconds): a project value."""
@@ -81,8 +83,11 @@ class DataConnection(asyncio.Protocol):
 class FtpConnection(Connection):
     """One client: its control connection, its port, and one transfer at a time."""
 
-    def __init__(self, open_port: Callable[[], Port], clock: Clock, connections: set[Connection]) -> None:
+    def __init__(
+        self, open_port: Callable[[], Port], clock: Clock, connections: set[Connection], tap: Tap | None
+    ) -> None:
         super().__init__(clock, connections)
+        self._tap = tap
         self._open_port = open_port
         self._data: DataConnection | None = None
         self._listener: asyncio.Server | None = None
@@ -162,14 +167,17 @@ class FtpConnection(Connection):
 
     async def _listen(self) -> None:
         data = self._expect_data()
-        self._listener = await asyncio.get_running_loop().create_server(lambda: data, self._own, 0, backlog=1)
+        self._listener = await asyncio.get_running_loop().create_server(
+            tapped(lambda: data, self._tap, main=False), self._own, 0, backlog=1
+        )
         self._session.passive(self._own, int(self._listener.sockets[0].getsockname()[1]))
         self.pump()
 
     async def _connect(self, port: int) -> None:
         data = self._expect_data()
         try:
-            await asyncio.get_running_loop().create_connection(lambda: data, self._peer, port)
+            factory = tapped(lambda: data, self._tap, End.CLIENT, main=False)
+            await asyncio.get_running_loop().create_connection(factory, self._peer, port)
         except OSError:
             self._no_data()
 
@@ -250,4 +258,4 @@ class FtpServer(StreamServer):
     """Listens and gives every client a port of its own."""
 
     def __init__(self, open_port: Callable[[], Port], clock: Clock) -> None:
-        super().__init__(lambda connections: FtpConnection(open_port, clock, connections))
+        super().__init__(lambda connections: FtpConnection(open_port, clock, connections, self.tap))

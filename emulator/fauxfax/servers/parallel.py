@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 
 from fauxfax.hostport.port import Port
+from fauxfax.servers.tap import Tap, tapped
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +21,14 @@ class ParallelServer:
 
     def __init__(self, open_port: Callable[[], Port]) -> None:
         self.open_port = open_port
+        self.tap: Tap | None = None
         self.cable: Cable | None = None
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen. Returns the port that is really used."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Cable(self), host, port)
+        self._server = await loop.create_server(tapped(lambda: Cable(self), self.tap), host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

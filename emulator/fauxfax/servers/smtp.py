@@ -17,6 +17,7 @@ from fauxfax.events import Event, SessionClosed, SessionOpened
 from fauxfax.ifax.host import Host, Limits, MessageReceived, Reservations, Verdict
 from fauxfax.ifax.smtp import Delay, Dropped, Receiver
 from fauxfax.ifax.states import State
+from fauxfax.servers.tap import Tap, tapped
 from fauxfax.servers.writer import MessageStore, Writer
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class SmtpServer:
         self.limits = limits or Limits()
         self.durable = durable
         self.inspector = inspector
+        self.tap: Tap | None = None
         self.dark = dark
         self.reservations = Reservations()
         self.buffer = memoryview(bytearray(BUFFER))
@@ -83,7 +85,9 @@ class SmtpServer:
         self.stopping = False
         self.writer = Writer(self._store, self._stored, linger=0.0 if self.durable else LINGER)
         self._loop = asyncio.get_running_loop()
-        self._server = await self._loop.create_server(lambda: Session(self), address, port, backlog=1024)
+        self._server = await self._loop.create_server(
+            tapped(lambda: Session(self), self.tap), address, port, backlog=1024
+        )
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from fauxfax.clock import Clock, Timer
+from fauxfax.servers.tap import Tap, tapped
 
 IDLE_SECONDS = 300.0
 """How long a silent connection is kept at least, and half of how long at most (machine seconds): a project value."""
@@ -106,6 +107,7 @@ class StreamServer:
     """Listens and makes a connection for each client."""
 
     def __init__(self, connect: Callable[[set[Connection]], Connection]) -> None:
+        self.tap: Tap | None = None
         self._connect = connect
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
@@ -113,7 +115,7 @@ class StreamServer:
     async def start(self, host: str, port: int) -> int:
         """Listen. Returns the port that is really used."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: self._connect(self._connections), host, port)
+        self._server = await loop.create_server(tapped(lambda: self._connect(self._connections), self.tap), host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

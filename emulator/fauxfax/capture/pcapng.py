@@ -1,0 +1,97 @@
+"""A pcapng writer: one section, an interface for each way in, packets with comments.
+
+    writer = Writer(sink, time.time_ns, "fauxfax")
+    usb = writer.interface(LINK_USB, "usb", "the machine's USB plug")
+    writer.comment("fault: rcpt -> reply 451")       # said with the next packet
+    writer.packet(usb, header, data)
+
+Every call hands whole blocks to the sink, so a file that ends after any of them can be read.
+Source: draft-ietf-opsawg-pcapng, chapters 3 and 4; link types of the tcpdump group.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+LINK_RAW_IP, LINK_USB, LINK_USER0, LINK_USER1 = 101, 220, 147, 148
+MAX_SNAP = 262_144
+"""Octets of a packet that Wireshark accepts."""
+_SECTION, _INTERFACE, _PACKET = 0x0A0D0D0A, 1, 6
+_BYTE_ORDER, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1
+_END, _COMMENT, _NAME, _DESCRIPTION, _RESOLUTION, _APPLICATION = 0, 1, 2, 3, 9, 4
+_NANOSECONDS = b"\x09"
+MAX_COMMENT = 1024
+"""Octets of a comment; the rest is left out. A project value."""
+
+_BLOCK = struct.Struct("<II")
+_PACKET_HEAD = struct.Struct("<IIIIIII")  # type, length, interface, time (high, low), captured, original length
+_LENGTH = struct.Struct("<I")
+_OPTION = struct.Struct("<HH")
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+Sink = Callable[[tuple[bytes | memoryview, ...]], object]
+"""Takes one block in parts. What it wants to keep of a memoryview it has to copy."""
+
+
+class Writer:
+    """Writes the section's header at once, and a block with each call.
+
+    Args:
+        sink: takes the blocks.
+        now: the time in nanoseconds since 1970.
+        application: who writes, for the section's header.
+        snap: octets of a packet's data that are kept, at most MAX_SNAP.
+    """
+
+    def __init__(self, sink: Sink, now: Callable[[], int], application: str, snap: int = MAX_SNAP) -> None:
+        self._sink = sink
+        self._now = now
+        self._snap = min(snap, MAX_SNAP)
+        self._interfaces = 0
+        self._comments: list[str] = []
+        body = struct.pack("<IHHq", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH)
+        self._block(_SECTION, body, _option(_APPLICATION, application.encode()))
+
+    def interface(self, link_type: int, name: str, description: str) -> int:
+        """Describe an interface. Returns its number, for `packet()`."""
+        options = _option(_NAME, name.encode()) + _option(_DESCRIPTION, description.encode())
+        self._block(
+            _INTERFACE, struct.pack("<HHI", link_type, 0, self._snap), options + _option(_RESOLUTION, _NANOSECONDS)
+        )
+        self._interfaces += 1
+        return self._interfaces - 1
+
+    def packet(self, interface: int, head: bytes, data: bytes | memoryview = b"") -> None:
+        """Write a packet, now: a protocol's header, and the data it carries, which may be cut short."""
+        now, original = self._now(), len(head) + len(data)
+        if original > self._snap:
+            data = memoryview(data)[: max(0, self._snap - len(head))]
+        kept = len(head) + len(data)
+        options = self._said() if self._comments else b""
+        length = 32 + (kept + 3 & ~3) + len(options)
+        start = _PACKET_HEAD.pack(_PACKET, length, interface, now >> 32, now & 0xFFFFFFFF, kept, original)
+        self._sink((start, head, data, _PADDING[kept & 3], options, _LENGTH.pack(length)))
+
+    def comment(self, text: str) -> None:
+        """Say this with the next packet."""
+        self._comments.append(text)
+
+    @property
+    def commented(self) -> bool:
+        """Whether a comment waits for a packet."""
+        return bool(self._comments)
+
+    def _said(self) -> bytes:
+        options = b"".join(_option(_COMMENT, text.encode()[:MAX_COMMENT]) for text in self._comments)
+        self._comments.clear()
+        return options + _OPTION.pack(_END, 0)
+
+    def _block(self, kind: int, body: bytes, options: bytes) -> None:
+        options += _OPTION.pack(_END, 0)
+        length = 12 + len(body) + len(options)
+        self._sink((_BLOCK.pack(kind, length), body, options, _LENGTH.pack(length)))
+
+
+def _option(code: int, value: bytes) -> bytes:
+    return _OPTION.pack(code, len(value)) + value + _PADDING[len(value) & 3]

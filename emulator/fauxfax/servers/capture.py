@@ -1,0 +1,274 @@
+"""The capture of a run: taps for the sockets, a watcher for the USB plug, a scope for the parallel cable, one file.
+
+    capture = Capture(path, limit=…)
+    SmtpServer(…).tap = capture.tap("smtp")
+    machine.open_usb(speed, capture.usb())
+    Peripheral(port, capture.parallel().happened, …)
+    machine.events.subscribe(capture.hear)
+
+Blocks are gathered for FLUSH_SECONDS and then written whole: a killed process leaves a file that can be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fauxfax.capture import parallel, pcapng
+from fauxfax.capture.tcp import Address, Conversation, End
+from fauxfax.capture.urb import Recorder
+from fauxfax.errors import Misuse
+from fauxfax.events import FaultFired, FirmwareStarted, PoweredOff, PoweredOn, Record
+from fauxfax.hostport.ieee1284 import Levels, Phase
+from fauxfax.hostport.usb import Outcome, Setup, Transfer
+from fauxfax.hostport.usbdescriptors import CONFIGURATION, Kind
+from fauxfax.servers.tap import Tap
+
+FLUSH_SECONDS = 0.02
+"""Real seconds for which blocks are gathered before they are written. A project value."""
+LARGE = 32 * 1024
+"""A block of so many octets is written at once, which spares a copy; nor do more gather. A project value."""
+SHOWN_PORTS = {"smtp": 25, "raw": 9100, "lpd": 515, "ftp": 21}
+"""The port the machine's end has in the capture, so that dissectors know the protocol wherever it listened."""
+BUS = 1
+STATUS = {Outcome.DONE: 0, Outcome.STALLED: -32, Outcome.CANCELLED: -104, Outcome.GONE: -108}
+"""How a block ended, as errno of Linux has it."""
+_SETUP = struct.Struct("<BBHHH")
+log = logging.getLogger(__name__)
+
+
+class BoundedFile:
+    """A file that is written from its beginning and ends at a limit; what fails is said once, and nothing raises.
+
+    Args:
+        path: made anew.
+        limit: octets.
+        key: the setting that has the limit, for whoever reads the log.
+    """
+
+    def __init__(self, path: Path, limit: int, key: str) -> None:
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise Misuse(f"capture {path}: {error.strerror}; name another file") from None
+        self.path = path
+        self.ended = False
+        self._limit = limit
+        self._key = key
+        self._size = 0
+        self._gathered: list[bytes] = []
+        self._gathered_size = 0
+        self._flushing = False
+
+    def write(self, *parts: bytes | memoryview) -> None:
+        """Take octets that belong together: all of them get into the file, or none."""
+        if self.ended:
+            return
+        size = sum(map(len, parts))
+        if self._size + self._gathered_size + size > self._limit:
+            self.flush()
+            log.warning("capture: %s ends at %d octets; %s allows no more", self.path, self._size, self._key)
+            self.ended = True
+        elif size >= LARGE:
+            self.flush()
+            self._put(parts, size)
+        else:
+            self._gathered.append(b"".join(parts))
+            self._gathered_size += size
+            if self._gathered_size >= LARGE:
+                self.flush()
+            elif not self._flushing:
+                self._flush_soon()
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        self._flushing = False
+        if self._gathered:
+            gathered = b"".join(self._gathered)
+            self._gathered.clear()
+            self._gathered_size = 0
+            self._put((gathered,), len(gathered))
+
+    def close(self) -> None:
+        """Write the rest, and let go of the file."""
+        self.flush()
+        self.ended = True
+        os.close(self._file)
+
+    def _flush_soon(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a machine without an event loop: there is no later
+            self.flush()
+        else:
+            self._flushing = True
+            loop.call_later(FLUSH_SECONDS, self._flush_now)
+
+    def _flush_now(self) -> None:
+        if not self.ended:
+            self.flush()
+
+    def _put(self, parts: tuple[bytes | memoryview, ...], size: int) -> None:
+        if self.ended:
+            return
+        try:
+            complete = os.writev(self._file, parts) == size
+            reason = "no room"
+        except OSError as error:
+            complete, reason = False, error.strerror or "it cannot be written"
+        if complete:
+            self._size += size
+            return
+        self.ended = True
+        os.ftruncate(self._file, self._size)
+        log.warning("capture: %s ends at %d octets: %s", self.path, self._size, reason)
+
+
+class Capture:
+    """Everything that goes over a machine's wires, in one file.
+
+    Args:
+        path: the pcapng file, made anew.
+        limit: octets of it.
+        snap: octets of one packet that are kept.
+    """
+
+    def __init__(self, path: Path, *, limit: int, snap: int = pcapng.MAX_SNAP) -> None:
+        self._file = BoundedFile(path, limit, "capture.limit")
+        self._now: Callable[[], int] = time.time_ns
+        self._writer = pcapng.Writer(lambda parts: self._file.write(*parts), self._now, "fauxfax", snap)
+        self._interfaces: dict[str, int] = {}
+        self._blocks = itertools.count(1)
+        self._devices = itertools.cycle(range(1, 128))
+
+    def close(self) -> None:
+        """Say what was left unsaid, and close the file."""
+        self._say_the_rest()
+        self._file.close()
+
+    def tap(self, way: str) -> Tap:
+        """A tap for the server of this way in; its end is shown at the protocol's own port."""
+
+        def begin(transport: asyncio.BaseTransport, own: End, *, main: bool) -> Conversation:
+            shown = SHOWN_PORTS.get(way) if main else None
+            here, there = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+            interface = self._interface(pcapng.LINK_RAW_IP, way, f"{way} on {here[0]} port {here[1]}")
+            machine = Address(here[0], shown or here[1])
+            other = Address(there[0], there[1]) if there else Address(here[0], 0)  # it has left already
+            client, server = (other, machine) if own is End.SERVER else (machine, other)
+            writer = self._writer
+            return Conversation(client, server, lambda head, data: writer.packet(interface, head, data))
+
+        return begin
+
+    def usb(self) -> UsbWatcher:
+        """A watcher for one more cable in the USB plug."""
+        return UsbWatcher(self._recorder, self._writer.comment)
+
+    def parallel(self) -> ParallelScope:
+        """A scope for the parallel cable."""
+        interface = self._interface(pcapng.LINK_USER0, "parallel-lines", "the lines of the parallel cable, IEEE 1284")
+        return ParallelScope(lambda packet: self._writer.packet(interface, packet))
+
+    def hear(self, record: Record) -> None:
+        """Faults that fired and what became of the power go with the next packet as its comment."""
+        match record.event:
+            case FaultFired(rule):
+                text = f"fault: {rule}"
+            case PoweredOff(cut):
+                text = "power: cut" if cut else "power: off"
+            case PoweredOn():
+                text = "power: on"
+            case FirmwareStarted(model, version):
+                text = f"firmware: {model} {version} runs"
+            case _:
+                return
+        self._writer.comment(f"{text}, at {record.at:.3f} s of the machine's time")
+        self._say_soon()
+
+    def _say_soon(self) -> None:
+        try:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._say_the_rest)
+        except RuntimeError:
+            self._say_the_rest()
+
+    def _say_the_rest(self) -> None:
+        """What no packet took along is said with an empty one."""
+        if self._writer.commented and not self._file.ended:
+            self._writer.packet(self._interface(pcapng.LINK_USER1, "events", "what happened in the machine"), b"\0")
+
+    def _recorder(self) -> Recorder:
+        interface = self._interface(pcapng.LINK_USB, "usb", "the USB plug")
+        writer = self._writer
+        return Recorder(
+            lambda head, data: writer.packet(interface, head, data), self._now, BUS, next(self._devices), self._blocks
+        )
+
+    def _interface(self, link_type: int, name: str, description: str) -> int:
+        if name not in self._interfaces:
+            self._interfaces[name] = self._writer.interface(link_type, name, description)
+        return self._interfaces[name]
+
+
+class UsbWatcher:
+    """See `hostport.usbwatch.Watcher`. Each attachment is a device of its own."""
+
+    def __init__(self, recorder: Callable[[], Recorder], comment: Callable[[str], object]) -> None:
+        self._make_recorder = recorder
+        self._comment = comment
+        self._recorder: Recorder | None = None
+
+    def attached(self, device: bytes, configuration: bytes) -> None:
+        """Most ways in tell the host what the device is by themselves; a dissector has to be told, too."""
+        self._recorder = self._make_recorder()
+        self._comment("enumeration, as this program tells it")
+        for kind, descriptor in ((Kind.DEVICE, device), (Kind.CONFIGURATION, configuration)):
+            self.controlled(Setup(0x80, 6, kind << 8, 0, len(descriptor)), descriptor)
+        self.controlled(Setup(0x00, 9, CONFIGURATION, 0, 0), b"")
+
+    def controlled(self, setup: Setup, reply: bytes | None) -> None:
+        """See Watcher."""
+        if self._recorder is not None:
+            self._recorder.control(_SETUP.pack(*setup), reply, STATUS[Outcome.STALLED] if reply is None else 0)
+
+    def submitted(self, transfer: Transfer) -> object:
+        """See Watcher."""
+        if self._recorder is None:
+            return None
+        reads = transfer.endpoint >= 0x80
+        number = self._recorder.submit(transfer.endpoint, transfer.length, b"" if reads else transfer.data)
+        return self._recorder, number
+
+    def ended(self, token: object, transfer: Transfer) -> None:
+        """See Watcher."""
+        if isinstance(token, tuple):
+            recorder, number = token
+            data = transfer.data if transfer.endpoint >= 0x80 else b""
+            status = STATUS[transfer.outcome or Outcome.GONE]
+            recorder.complete(number, transfer.endpoint, status, transfer.actual, data)
+
+
+class ParallelScope:
+    """Both hooks of a `Peripheral`: `happened` is its trace, `changed` its scope."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._event = parallel.NO_EVENT
+        self._last: Levels | None = None
+
+    def happened(self, event: int, _: Phase) -> None:
+        """An event of the standard; the levels it led to come next."""
+        self._event = event
+
+    def changed(self, levels: Levels) -> None:
+        """All levels, after a change or a look."""
+        if levels != self._last or self._event != parallel.NO_EVENT:
+            control, status, data, phase = levels
+            self._write(parallel.levels(self._event, control, status, data, phase.name))
+            self._last, self._event = levels, parallel.NO_EVENT
