@@ -29,13 +29,12 @@ class DocumentRoom:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._queue: deque[int] = deque()
-        self._working = 0
+        self._given: set[int] = set()  # decoded or being decoded since the firmware started: each goes to paper once
+        self._working: set[int] = set()
         self._unsubscribe = machine.events.subscribe(self._notice)
 
     def start(self) -> None:
-        """Begin to work on the running loop."""
-        self._queue.extend(self._machine.memory.waiting_numbers())
-        self._wake.set()
+        """Begin to work on the running loop, with what waited when the firmware started."""
         self._task = asyncio.create_task(self._run(), name="documents")
 
     async def stop(self) -> None:
@@ -52,8 +51,8 @@ class DocumentRoom:
             case MessageAccepted(message=number):
                 self._queue.append(number)
             case FirmwareStarted():  # the engine lost its jobs with the power: all that waits is given again
-                waiting = self._machine.memory.waiting_numbers()
-                self._queue = deque(number for number in waiting if number != self._working)
+                self._queue = deque(self._machine.memory.waiting_numbers())
+                self._given = set(self._working)
             case _:
                 return
         self._wake.set()
@@ -63,11 +62,13 @@ class DocumentRoom:
             await self._wake.wait()
             self._wake.clear()
             while self._queue and self._machine.running:
-                self._working = self._queue.popleft()
-                message = self._machine.memory.get(self._working)
-                if message is not None and message.waiting:
+                number = self._queue.popleft()
+                message = self._machine.memory.get(number)
+                if message is not None and message.waiting and number not in self._given:
+                    self._given.add(number)
+                    self._working = {number}
                     await self._work(message)
-                self._working = 0
+                    self._working = set()
 
     async def _work(self, message: Stored) -> None:
         number, folder = message.number, self._tray.prepared(message.number)

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from fauxfax.errors import FauxfaxError
+from fauxfax.events import DocumentKept, DocumentPrinted, MessageAccepted, Record
+from fauxfax.ifax.host import Envelope, MessageReceived, Recipient
+from fauxfax.inprocess import InProcessMachine
+from fauxfax.servers import documents
+from fauxfax.servers.documents import DocumentRoom
+from fauxfax.servers.tray import Tray
+
+
+class SlowDecoder:
+    """Writes a one-page document when it is let go; stands in for the worker process."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.decoded: list[int] = []
+
+    async def decode(self, number: int, message: bytes, envelope: Envelope, folder: Path) -> None:
+        self.started.set()
+        await self.let_go.wait()
+        self.decoded.append(number)
+        folder.mkdir()
+        pages = [{"height": 1100, "dpi": [204, 98]}]
+        (folder / "document.json").write_text(json.dumps({"id": number, "result": "R-OK", "pages": pages}))
+
+
+class Room:
+    """A machine with a document room around it, and what it printed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.host = InProcessMachine()
+        self.machine = self.host.machine
+        self.tray = Tray(folder / "tray", folder / "spool")
+        self.machine._publish_document = self.tray.publish
+        self.decoder = SlowDecoder()
+        self.room = DocumentRoom(self.machine, self.tray, self.decoder)
+        self.printed: list[int] = []
+        self.machine.events.subscribe(self._notice)
+
+    def _notice(self, record: Record) -> None:
+        if isinstance(record.event, DocumentPrinted):
+            self.printed.append(record.event.document)
+
+    def receive(self) -> int:
+        recipient = Recipient(address="fax@uf-8000.local", mailbox="fax")
+        envelope = Envelope(session=1, peer="", helo="", sender="", recipients=(recipient,), received_at=0.0)
+        (number,) = self.machine.memory.store([MessageReceived(envelope, (b"Subject: x\r\n\r\n",))])
+        return number
+
+    async def settle(self) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+            while self.host.pump():
+                pass
+
+    def power_cycle(self) -> None:
+        self.machine.power_off(cut=True)
+        self.machine.power_on(at_once=True)
+
+
+async def run(room: Room, *steps: str) -> None:
+    room.room.start()
+    for step in steps:
+        match step:
+            case "receive":
+                room.machine.accepted([room.receive()])
+                await room.decoder.started.wait()
+            case "store unannounced":
+                room.receive()
+            case "announce":
+                room.machine.accepted(room.machine.memory.waiting_numbers())
+            case "power cycle":
+                room.power_cycle()
+            case "power off":
+                room.machine.power_off(cut=True)
+            case "power on":
+                room.machine.power_on(at_once=True)
+            case "decoded":
+                room.decoder.let_go.set()
+                await room.settle()
+    await room.settle()
+    await room.room.stop()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ("receive", "decoded"),
+        ("receive", "power cycle", "decoded"),
+        ("receive", "power off", "decoded", "power on"),
+        ("receive", "decoded", "power cycle"),
+        ("store unannounced", "power cycle", "announce", "decoded"),
+        ("store unannounced", "power cycle", "decoded", "announce"),
+        ("receive", "power cycle", "power cycle", "decoded"),
+    ],
+    ids=", ".join,
+)
+def test_a_document_is_printed_once_whenever_power_goes(tmp_path: Path, steps: tuple[str, ...]) -> None:
+    async def all_of_it() -> Room:
+        room = Room(tmp_path)
+        await run(room, *steps)
+        return room
+
+    room = asyncio.run(all_of_it())
+    assert room.printed == [1]
+    assert room.tray.holds(1)
+    assert room.machine.memory.documents == 0
+    assert len(room.machine.journal.read()) == 1
+    room.host.close()
+
+
+def test_a_message_accepted_twice_by_mistake_is_one_document(tmp_path: Path) -> None:
+    async def all_of_it() -> Room:
+        room = Room(tmp_path)
+        room.decoder.let_go.set()
+        room.room.start()
+        number = room.receive()
+        room.machine.accepted([number])
+        room.machine.events.publish(MessageAccepted(number, "", (), 0))
+        await room.settle()
+        await room.room.stop()
+        return room
+
+    room = asyncio.run(all_of_it())
+    assert room.printed == [1]
+    assert room.decoder.decoded == [1]
+    room.host.close()
+
+
+def test_what_waited_at_the_start_is_printed_once_although_paper_is_slower_than_the_decoder(tmp_path: Path) -> None:
+    async def all_of_it() -> Room:
+        room = Room(tmp_path)
+        room.receive()
+        room.power_cycle()
+        room.decoder.let_go.set()
+        room.room.start()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await room.settle()
+        await room.room.stop()
+        return room
+
+    room = asyncio.run(all_of_it())
+    assert room.printed == [1]
+    room.host.close()
+
+
+def test_a_memory_that_was_deleted_does_not_take_new_faxes_for_old_ones(tmp_path: Path) -> None:
+    async def all_of_it() -> Room:
+        old = tmp_path / "tray" / "0001"
+        old.mkdir(parents=True)
+        (old / "document.json").write_text("{}")
+        room = Room(tmp_path)
+        room.decoder.let_go.set()
+        room.room.start()
+        room.machine.accepted([room.receive()])
+        await room.settle()
+        await room.room.stop()
+        return room
+
+    room = asyncio.run(all_of_it())
+    assert room.printed == [2]
+    assert room.tray.holds(2)
+    room.host.close()
+
+
+def test_a_document_that_reached_the_tray_before_a_kill_is_in_the_journal_once(tmp_path: Path) -> None:
+    async def all_of_it() -> Room:
+        room = Room(tmp_path)
+        number = room.receive()
+        room.machine.memory.printing(number, 1)
+        done = tmp_path / "tray" / "0001"
+        done.mkdir()
+        (done / "document.json").write_text(json.dumps({"result": "870", "reason": "nothing to see", "pages": [{}]}))
+        room.room.start()
+        await room.settle()
+        await room.room.stop()
+        return room
+
+    room = asyncio.run(all_of_it())
+    (line,) = room.machine.journal.read()
+    assert (line.document, line.result, line.note) == (1, "870", "nothing to see")
+    assert room.machine.memory.documents == 0
+    room.host.close()
+
+
+def test_a_tray_that_is_gone_is_made_again(tmp_path: Path) -> None:
+    async def all_of_it() -> Room:
+        room = Room(tmp_path)
+        (tmp_path / "tray").rmdir()
+        await run(room, "receive", "decoded")
+        return room
+
+    room = asyncio.run(all_of_it())
+    assert room.tray.holds(1)
+    room.host.close()
+
+
+def test_a_document_whose_folder_cannot_be_written_waits_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "RETRY_SECONDS", 0.01)
+
+    async def all_of_it() -> Room:
+        room = Room(tmp_path)
+        decode = room.decoder.decode
+
+        async def full_disk(*_: object) -> None:
+            room.decoder.started.set()
+            monkeypatch.setattr(room.decoder, "decode", decode)
+            raise FauxfaxError("document 1: its folder cannot be written: No space left on device")
+
+        monkeypatch.setattr(room.decoder, "decode", full_disk)
+        await run(room, "receive", "decoded")
+        return room
+
+    room = asyncio.run(all_of_it())
+    assert room.printed == [1]
+    kept = [record.event for record in room.machine.events.since(0) if isinstance(record.event, DocumentKept)]
+    assert [(event.document, "No space left" in event.reason) for event in kept] == [(1, True)]
+    room.host.close()
+
+
+def test_a_printed_document_that_does_not_get_into_the_tray_is_tried_again_without_new_paper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "RETRY_SECONDS", 0.01)
+
+    async def all_of_it() -> Room:
+        room = Room(tmp_path)
+
+        def full_disk(_: int) -> None:
+            room.machine._publish_document = room.tray.publish
+            raise OSError("No space left on device")
+
+        room.machine._publish_document = full_disk
+        await run(room, "receive", "decoded")
+        return room
+
+    room = asyncio.run(all_of_it())
+    assert room.printed == [1]
+    assert room.machine.since_start["pages"] == 1
+    assert room.tray.holds(1)
+    room.host.close()
