@@ -14,6 +14,7 @@ import pytest
 
 from fauxfax.servers.umockdev import DeviceTree
 from fauxfax.servers.usbfs import UsbfsDevice
+from fauxfax.testing import MachineProcess
 
 sys.path.append(str(Path(__file__).parents[1] / "hostport"))
 from hostport_memory import DEVICE_ID, MemoryPort, plugged
@@ -131,3 +132,13 @@ def test_a_machine_that_goes_away_fails_the_transfers(flight: str, tmp_path: Pat
     lines = run(port, tmp_path, flight, "1", later=lambda: port.change(online=False))
     assert lines[:2] == ["written 100000", "cancelled 0"]
     assert lines[2] in ("failed 5", "failed 1"), "LIBUSB_TRANSFER_NO_DEVICE or _ERROR"
+
+
+def test_a_running_machine_announces_where_programs_find_it(fauxfax: MachineProcess) -> None:
+    folder = fauxfax.announcement["umockdev"]
+    environment = {**os.environ, "UMOCKDEV_DIR": folder, "LD_PRELOAD": PRELOAD}
+    listed = subprocess.run(["lsusb", "-d", "04da:1500"], env=environment, capture_output=True, text=True, check=True)
+    assert listed.stdout.endswith("ID 04da:1500 Panasonic UF-8000\n")
+    assert (Path(folder) / "dev" / "parport0").exists()
+    fauxfax.stop()
+    assert not Path(folder).exists()
