@@ -29,6 +29,7 @@ from fauxfax.machine.desk import Desk
 from fauxfax.machine.machine import Machine
 from fauxfax.machine.settings import Settings
 from fauxfax.models import find_model
+from fauxfax.servers.capture import Capture
 from fauxfax.servers.control import ControlServer
 from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.devicenodes import DeviceNodes
@@ -39,6 +40,7 @@ from fauxfax.servers.parallel import ParallelServer
 from fauxfax.servers.rawport import RawPortServer
 from fauxfax.servers.serialport import SerialServer
 from fauxfax.servers.smtp import SmtpServer
+from fauxfax.servers.tap import Tappable
 from fauxfax.servers.ticker import Ticker
 from fauxfax.servers.tray import Tray
 from fauxfax.servers.usbip import UsbipServer
@@ -150,6 +152,7 @@ class Rig:
             dark=lambda: self.machine.power == "off",
         )
         self.machine.events.subscribe(self._power_gone)
+        self._capture = _open_capture(config.capture, self.machine)
         self._servers: list[Listener] = []
         self._local: list[LocalWay] = []
         self._nodes = DeviceNodes(
@@ -186,6 +189,8 @@ class Rig:
         self.machine.power_off()
         await self._ticker.stop()
         self.machine.close()
+        if self._capture is not None:
+            self._capture.close()
         self.state.close()
         for result in results:
             if isinstance(result, Exception):
@@ -212,10 +217,13 @@ class Rig:
         return ways
 
     def _plug_usb(self) -> PrinterFunction:
-        return self.machine.open_usb(Speed[self.config.usb.speed.upper()])
+        watcher = self._capture.usb() if self._capture is not None else None
+        return self.machine.open_usb(Speed[self.config.usb.speed.upper()], watcher)
 
     async def _open(self, way: str, port: int, server: Listener) -> None:
         address = self.config.ports.address
+        if self._capture is not None and isinstance(server, Tappable):
+            server.tap = self._capture.tap(way)
         try:
             self.ports[way] = await server.start(address, port)
         except OSError as error:
@@ -266,6 +274,14 @@ class MessageRoom:
             self._machine.sunk += len(messages)
             return ()
         return self._machine.memory.store(messages)
+
+
+def _open_capture(config: configuration.Capture, machine: Machine) -> Capture | None:
+    if not config.file:
+        return None
+    capture = Capture(Path(config.file), limit=config.limit, snap=config.snap)
+    machine.events.subscribe(capture.hear)
+    return capture
 
 
 def _machine_settings(config: configuration.Config) -> Settings:
