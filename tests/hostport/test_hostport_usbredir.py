@@ -18,8 +18,9 @@ from fauxfax.errors import FormatError
 from fauxfax.hostport.usb import Setup
 from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.hostport.usbredir import MAX_PACKET, Bulk, Capability, Control, Kind, Packet, Status, Wire
-from fauxfax.servers.usbredir import GREETING_SECONDS, UsbredirServer
+from fauxfax.servers.usbredir import GREETING_SECONDS, MAX_HELD, UsbredirServer
 
+MAX_TRANSFER = 8 * 1024 * 1024
 SHORT = struct.Struct("<III")
 
 
@@ -267,6 +268,21 @@ def test_a_hostile_peer_is_dropped_with_a_log_line_and_the_next_is_served(
 
     asyncio.run(run())
     assert "dropped: " in caplog.text
+
+
+def test_a_peer_that_fills_the_memory_of_a_busy_machine_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        async with serving(MemoryPort(space=0)) as number, connected(number) as host:
+            await host.greet()
+            with contextlib.suppress(ConnectionError):
+                for transfer in range(MAX_HELD // MAX_TRANSFER + 2):
+                    host.bulk(transfer, 0x01, MAX_TRANSFER, bytes(MAX_TRANSFER))
+                    await host.writer.drain()
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(host.reader.read(), 5) == b""
+
+    asyncio.run(run())
+    assert "octets wait" in caplog.text
 
 
 def test_a_peer_that_never_says_hello_is_dropped() -> None:

@@ -20,6 +20,8 @@ GREETING_SECONDS = 30.0
 """A connection that has not said hello by then is closed (machine seconds). A project value."""
 MAX_WAITING = 1024
 """Transfers that may wait at a time; no host has so many. A project value."""
+MAX_HELD = 64 * 1024 * 1024
+"""Octets of them, beyond which no more are taken. A project value."""
 STATUS = {
     Outcome.DONE: Status.SUCCESS,
     Outcome.STALLED: Status.STALL,
@@ -61,6 +63,7 @@ class UsbredirConnection(asyncio.Protocol):
         self._server = server
         self._wire = Wire()
         self._waiting: dict[int, Transfer] = {}
+        self._held = 0
         self._handlers: dict[Kind, Callable[[Packet], None]] = {
             Kind.HELLO: self._hello,
             Kind.RESET: self._reset,
@@ -191,18 +194,21 @@ class UsbredirConnection(asyncio.Protocol):
         reads = endpoint >= 0x80
         if len(data) != (0 if reads else length):
             raise FormatError(f"{len(data)} octets with a bulk transfer of {length}", f"packet {packet.id}")
-        if packet.id in self._waiting or len(self._waiting) >= MAX_WAITING:
-            raise FormatError(f"{len(self._waiting)} transfers wait, or one of this id does", f"packet {packet.id}")
+        if packet.id in self._waiting or len(self._waiting) >= MAX_WAITING or self._held > MAX_HELD:
+            what = f"{len(self._waiting)} transfers with {self._held} octets wait, or one of this id does"
+            raise FormatError(what, f"packet {packet.id}")
 
         def done(transfer: Transfer) -> None:
             if self._waiting.pop(packet.id, None) is None:
                 return
+            self._held -= len(data)
             status = STATUS[transfer.outcome or Outcome.GONE]
             received = bytes(transfer.data) if reads else b""
             self._transport.write(self._wire.pack_bulk(packet.id, endpoint, status, transfer.actual, received))
 
         transfer = Transfer(endpoint, data, length, done)
         self._waiting[packet.id] = transfer
+        self._held += len(data)
         self._function.submit(transfer)
 
     def _cancel(self, packet: Packet) -> None:
