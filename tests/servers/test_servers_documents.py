@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fauxfax.errors import FauxfaxError
-from fauxfax.events import DocumentKept, DocumentPrinted, MessageAccepted, Record
+from fauxfax.events import DocumentPrinted, MessageAccepted, Record
 from fauxfax.ifax.host import Envelope, MessageReceived, Recipient
 from fauxfax.inprocess import InProcessMachine
-from fauxfax.servers import documents
 from fauxfax.servers.documents import DocumentRoom
 from fauxfax.servers.tray import Tray
 
@@ -132,121 +130,4 @@ def test_a_message_accepted_twice_by_mistake_is_one_document(tmp_path: Path) -> 
     room = asyncio.run(all_of_it())
     assert room.printed == [1]
     assert room.decoder.decoded == [1]
-    room.host.close()
-
-
-def test_what_waited_at_the_start_is_printed_once_although_paper_is_slower_than_the_decoder(tmp_path: Path) -> None:
-    async def all_of_it() -> Room:
-        room = Room(tmp_path)
-        room.receive()
-        room.power_cycle()
-        room.decoder.let_go.set()
-        room.room.start()
-        for _ in range(20):
-            await asyncio.sleep(0)
-        await room.settle()
-        await room.room.stop()
-        return room
-
-    room = asyncio.run(all_of_it())
-    assert room.printed == [1]
-    room.host.close()
-
-
-def test_a_memory_that_was_deleted_does_not_take_new_faxes_for_old_ones(tmp_path: Path) -> None:
-    async def all_of_it() -> Room:
-        old = tmp_path / "tray" / "0001"
-        old.mkdir(parents=True)
-        (old / "document.json").write_text("{}")
-        room = Room(tmp_path)
-        room.decoder.let_go.set()
-        room.room.start()
-        room.machine.accepted([room.receive()])
-        await room.settle()
-        await room.room.stop()
-        return room
-
-    room = asyncio.run(all_of_it())
-    assert room.printed == [2]
-    assert room.tray.holds(2)
-    room.host.close()
-
-
-def test_a_document_that_reached_the_tray_before_a_kill_is_in_the_journal_once(tmp_path: Path) -> None:
-    async def all_of_it() -> Room:
-        room = Room(tmp_path)
-        number = room.receive()
-        room.machine.memory.printing(number, 1)
-        done = tmp_path / "tray" / "0001"
-        done.mkdir()
-        (done / "document.json").write_text(json.dumps({"result": "870", "reason": "nothing to see", "pages": [{}]}))
-        room.room.start()
-        await room.settle()
-        await room.room.stop()
-        return room
-
-    room = asyncio.run(all_of_it())
-    (line,) = room.machine.journal.read()
-    assert (line.document, line.result, line.note) == (1, "870", "nothing to see")
-    assert room.machine.memory.documents == 0
-    room.host.close()
-
-
-def test_a_tray_that_is_gone_is_made_again(tmp_path: Path) -> None:
-    async def all_of_it() -> Room:
-        room = Room(tmp_path)
-        (tmp_path / "tray").rmdir()
-        await run(room, "receive", "decoded")
-        return room
-
-    room = asyncio.run(all_of_it())
-    assert room.tray.holds(1)
-    room.host.close()
-
-
-def test_a_document_whose_folder_cannot_be_written_waits_and_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(documents, "RETRY_SECONDS", 0.01)
-
-    async def all_of_it() -> Room:
-        room = Room(tmp_path)
-        decode = room.decoder.decode
-
-        async def full_disk(*_: object) -> None:
-            room.decoder.started.set()
-            monkeypatch.setattr(room.decoder, "decode", decode)
-            raise FauxfaxError("document 1: its folder cannot be written: No space left on device")
-
-        monkeypatch.setattr(room.decoder, "decode", full_disk)
-        await run(room, "receive", "decoded")
-        return room
-
-    room = asyncio.run(all_of_it())
-    assert room.printed == [1]
-    kept = [record.event for record in room.machine.events.since(0) if isinstance(record.event, DocumentKept)]
-    assert [(event.document, "No space left" in event.reason) for event in kept] == [(1, True)]
-    room.host.close()
-
-
-def test_a_printed_document_that_does_not_get_into_the_tray_is_tried_again_without_new_paper(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(documents, "RETRY_SECONDS", 0.01)
-
-    async def all_of_it() -> Room:
-        room = Room(tmp_path)
-
-        def full_disk(_: int) -> None:
-            room.machine._publish_document = room.tray.publish
-            raise OSError("No space left on device")
-
-        room.machine._publish_document = full_disk
-        await run(room, "receive", "decoded")
-        return room
-
-    room = asyncio.run(all_of_it())
-    assert room.printed == [1]
-    assert room.machine.since_start["pages"] == 1
-    assert room.tray.holds(1)
     room.host.close()
