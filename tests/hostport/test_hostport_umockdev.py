@@ -20,6 +20,7 @@ from fauxfax.servers.usbfs import UsbfsDevice
 PACKET = struct.Struct("<QQQ")
 IOCTL, DONE, RUN, SEND, TAKE, READ, WRITE = 1, 3, 4, 5, 6, 7, 8
 PPCLAIM, PPRSTATUS, PPWCONTROL, PPFCONTROL = 0x708B, 0x80017081, 0x40017084, 0x4002708E
+PPNEGOT = 0x40047091
 CLAIM, REAP_NOW, RESET, CAPABILITIES = 0x8004550F, 0x4008550D, 0x5514, 0x8004551A
 
 
@@ -79,7 +80,8 @@ def with_tree(folder: Path, case: Callable[[Folder], Awaitable[None]]) -> None:
 
 def test_a_port_is_claimed_by_one_descriptor_and_shows_its_registers(tmp_path: Path) -> None:
     async def case(tree: Folder) -> None:
-        await PpdevDevice(tree, Peripheral(MemoryPort())).start()
+        port = MemoryPort()
+        await PpdevDevice(tree, Peripheral(port)).start()
         first, second = await opened(tree, "parport0"), await opened(tree, "parport0")
         assert await first.call(IOCTL, PPRSTATUS, 0) == (-1, errno.EINVAL)
         assert await first.call(IOCTL, PPCLAIM, 0) == (0, 0)
@@ -88,8 +90,12 @@ def test_a_port_is_claimed_by_one_descriptor_and_shows_its_registers(tmp_path: P
         assert first.memory[0] == 0xD8
         first.memory[:2] = b"\x02\x02"
         assert await first.call(IOCTL, PPFCONTROL, 0) == (0, 0)
-        assert await first.call(IOCTL, 0x40047091, 0) == (-1, errno.ENOTTY)
-        assert await first.call(WRITE, 0, 8) == (-1, errno.EINVAL)
+        assert await first.call(IOCTL, 0x400470FF, 0) == (-1, errno.ENOTTY)
+        first.memory[:8] = b"\x08\0\0\0data"
+        assert await first.call(IOCTL, PPNEGOT, 0) == (-1, errno.ENXIO)
+        assert await first.call(WRITE, 4, 4) == (4, 0)
+        assert await second.call(WRITE, 4, 4) == (-1, errno.EINVAL)
+        assert bytes(port.heard) == b"data"
         first.writer.close()
         while (await second.call(IOCTL, PPCLAIM, 0))[0]:
             await asyncio.sleep(0.001)
