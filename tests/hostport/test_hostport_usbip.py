@@ -15,7 +15,7 @@ from fauxfax.clock import ManualClock
 from fauxfax.errors import FormatError
 from fauxfax.hostport import usbip
 from fauxfax.hostport.usbip import SubmitReply, UnlinkReply
-from fauxfax.servers.usbip import IMPORT_SECONDS, MAX_CONNECTIONS, UsbipServer
+from fauxfax.servers.usbip import IMPORT_SECONDS, MAX_CONNECTIONS, MAX_HELD, UsbipServer
 
 GET_DEVICE_ID = bytes((0xA1, 0, 0, 0, 0, 0, 0xFF, 0))
 
@@ -176,6 +176,42 @@ def test_a_hostile_peer_is_dropped_and_the_next_is_served(data: bytes) -> None:
     asyncio.run(run())
 
 
+def test_what_waits_for_a_busy_machine_is_kept_while_more_comes() -> None:
+    async def run() -> None:
+        port = MemoryPort(space=0)
+        async with serving(port) as (_, number), connected(number) as client:
+            await client.attach()
+            jobs = [bytes((octet,)) * size for octet, size in ((1, 3000), (2, 3 * usbip.POOL), (3, 5), (4, 70_000))]
+            for seqnum, job in enumerate(jobs):
+                client.submit(seqnum, 1, usbip.OUT, len(job))
+                client.writer.write(job)
+            client.submit(9, 0, usbip.IN, 255, GET_DEVICE_ID)
+            assert (await client.reply()).seqnum == 9
+            port.change(space=1 << 30)
+            assert [(await client.reply()).seqnum for _ in jobs] == [0, 1, 2, 3]
+            assert bytes(port.heard) == b"".join(jobs)
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_fills_the_memory_of_a_busy_machine_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    size = usbip.MAX_TRANSFER
+
+    async def run() -> None:
+        async with serving(MemoryPort(space=0)) as (_, number), connected(number) as client:
+            await client.attach()
+            with contextlib.suppress(ConnectionError):
+                for seqnum in range(MAX_HELD // size + 2):
+                    client.submit(seqnum, 1, usbip.OUT, size)
+                    client.writer.write(bytes(size))
+                    await client.writer.drain()
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(client.reader.read(), 5) == b""
+
+    asyncio.run(run())
+    assert "octets wait" in caplog.text
+
+
 def test_a_peer_that_says_nothing_is_dropped_and_so_is_one_too_many() -> None:
     async def run() -> None:
         clock = ManualClock()
@@ -204,6 +240,23 @@ def test_a_parser_raises_nothing_but_format_errors(pieces: list[bytes], imported
     for parse_whole in (usbip.parse_devlist_reply, usbip.parse_import_reply):
         with contextlib.suppress(FormatError):
             parse_whole(b"".join(pieces))
+
+
+@given(st.lists(st.integers(0, 2 * usbip.POOL), max_size=5), st.integers(1, 3 * usbip.POOL))
+def test_requests_of_every_size_are_read_in_place(sizes: list[int], piece: int) -> None:
+    jobs = [bytes((number,)) * size for number, size in enumerate(sizes)]
+    stream = b"".join(usbip.pack_submit(number, 1, 1, usbip.OUT, len(job)) + job for number, job in enumerate(jobs))
+    parser, seen = usbip.ServerParser(), []
+    parser.imported()
+    for at in range(0, len(stream), max(piece, 100)):
+        rest = stream[at : at + max(piece, 100)]
+        while rest:
+            space = parser.space()
+            assert len(space)
+            count = min(len(space), len(rest))
+            space[:count], rest = rest[:count], rest[count:]
+            seen += [(request.seqnum, bytes(request.data)) for request in parser.received(count)]
+    assert seen == list(enumerate(jobs))
 
 
 @given(st.integers(1, 200))
