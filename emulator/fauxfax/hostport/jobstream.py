@@ -290,7 +290,8 @@ class JobStream:
 
 def _sure(data: bytes | bytearray) -> int:
     """How many of these octets are surely not the beginning of a UEL."""
-    return next((len(data) - kept for kept in range(len(UEL) - 1, 0, -1) if data.endswith(UEL[:kept])), len(data))
+    at = data.rfind(UEL[:1], -len(UEL) + 1)  # ESC stands at the beginning of a UEL and nowhere else in it
+    return at if at >= 0 and UEL.startswith(data[at:]) else len(data)
 
 
 def _options(text: str) -> dict[str, str]:
