@@ -1,4 +1,4 @@
-"""The device of the PyPI package usbip for benchmarks/ports.py: a vendor interface that drops what it is sent."""
+"""The device of the package usbip for benchmarks/ports.py: a vendor interface that drops what it is sent."""
 
 from __future__ import annotations
 

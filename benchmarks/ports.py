@@ -1,4 +1,4 @@
-"""The ports of the machine: USB/IP beside the PyPI package usbip, usbredir into a guest, the backend in this process.
+"""The ports of the machine: USB/IP beside the package usbip, usbredir into a guest, the backend in this process.
 
     python benchmarks/ports.py [--runs 5] [--quick]
 
