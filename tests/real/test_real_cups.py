@@ -41,7 +41,7 @@ def test_a_job_that_is_no_code_file_is_taken_and_a_spoilt_one_is_refused_on_the_
     fauxfax: MachineProcess, tmp_path: Path
 ) -> None:
     file = tmp_path / "job"
-    file.write_bytes(b"II*\0" + bytes(100_000))
+    file.write_bytes(b"%!PS\nshowpage\n" * 5_000)
     assert cups(fauxfax, file).returncode == 0
     file.write_bytes(spoilt(code_file("UF-8000 PNL V10200")))
     cups(fauxfax, file)

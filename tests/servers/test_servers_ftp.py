@@ -48,7 +48,7 @@ def test_the_reply_at_the_end_is_the_result_of_the_update(fauxfax: MachineProces
 
 def test_print_data_is_taken_and_every_folder_is_empty(shared: MachineProcess) -> None:
     with client(shared) as ftp:
-        reply = ftp.storbinary("STOR page.tif", io.BytesIO(b"II*\0" + bytes(300_000)))
+        reply = ftp.storbinary("STOR page.ps", io.BytesIO(b"%!PS\nshowpage\n" * 5_000))
         assert reply == "226 taken; it was no firmware"
         assert ftp.nlst() == []
         assert ftp.pwd() == "/"
