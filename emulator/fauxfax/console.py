@@ -85,8 +85,15 @@ async def _serve(
     else:
         print("\n".join(_welcome(rig, announcement)), flush=True)
     rig.machine.events.subscribe(lambda record: _log(record, output, verbose))
-    await stop.wait()
-    await rig.stop()
+    stopping, watching = asyncio.create_task(stop.wait()), asyncio.create_task(rig.watch())
+    await asyncio.wait((stopping, watching), return_when=asyncio.FIRST_COMPLETED)
+    if watching.done():
+        print("fauxfax: the machine cannot go on, because of an error inside it:", file=sys.stderr)
+    try:
+        await rig.stop()  # raises that error, too
+    finally:
+        stopping.cancel()
+        await asyncio.gather(stopping, watching, return_exceptions=True)
     return 0
 
 
@@ -128,7 +135,13 @@ def _log(record: Record, output: Any, verbose: bool) -> None:
         text = " / ".join(record.event.lines) + (f"  [{' '.join(record.event.lamps)}]" if record.event.lamps else "")
     else:
         text = "  ".join(f"{key}={_short(value)}" for key, value in details.items())
-    print(f"{datetime.now():%H:%M:%S}  {data['event']:22}{text}".rstrip(), file=output, flush=True)  # noqa: DTZ005 - for the eye
+    line = f"{datetime.now():%H:%M:%S}  {data['event']:22}{text}".rstrip()  # noqa: DTZ005 - for the eye
+    try:
+        print(line, file=output, flush=True)
+    except BrokenPipeError:  # nobody reads the log any more: the machine lives on without
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, output.fileno())
+        os.close(nowhere)
 
 
 def _short(value: object) -> str:

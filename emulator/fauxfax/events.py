@@ -235,6 +235,7 @@ class EventStream:
         self._sequence = 0
         self._subscribers: list[Subscriber] = []
         self._undelivered: deque[Record] = deque()
+        self._delivering = False
 
     def publish(self, event: Event) -> Record:
         """Stamp the event with its sequence number and machine time and hand it on.
@@ -247,15 +248,19 @@ class EventStream:
         if len(self._records) > 2 * self._keep:
             del self._records[: -self._keep]
         self._undelivered.append(record)
-        if self._undelivered[0] is record:
+        if not self._delivering:
             self._deliver()
         return record
 
     def _deliver(self) -> None:
-        while self._undelivered:
-            for subscriber in tuple(self._subscribers):
-                subscriber(self._undelivered[0])
-            self._undelivered.popleft()
+        self._delivering = True
+        try:
+            while self._undelivered:
+                record = self._undelivered.popleft()
+                for subscriber in tuple(self._subscribers):
+                    subscriber(record)
+        finally:  # a subscriber that raised has broken its promise, but it does not silence the stream
+            self._delivering = False
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Add a subscriber. Returns the function that removes it."""

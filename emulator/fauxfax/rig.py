@@ -180,6 +180,10 @@ class Rig:
         (self.state.path / RUN_FILE).write_text(json.dumps(run))
         return announcement
 
+    async def watch(self) -> None:
+        """Wait for what must never happen: that the clock or the document room ends. Raises what ended it."""
+        await asyncio.gather(self._ticker.task, self._documents.task)
+
     async def stop(self) -> None:
         """Close every way in, switch the machine off in order, and let go of the state folder."""
         self.desk.stopping = True
@@ -187,7 +191,7 @@ class Rig:
         closing += [local.stop() for local in self._local]
         results = await asyncio.gather(*closing, self._documents.stop(), self._decoder.stop(), return_exceptions=True)
         self.machine.power_off()
-        await self._ticker.stop()
+        results += await asyncio.gather(self._ticker.stop(), return_exceptions=True)
         self.machine.close()
         if self._capture is not None:
             self._capture.close()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from fauxfax.clock import ManualClock
 from fauxfax.events import EventStream, PagePrinted, PanelChanged, PoweredOn, Record
 
@@ -55,3 +57,19 @@ def test_everybody_sees_one_order_also_when_a_subscriber_publishes() -> None:
     stream.subscribe(lambda record: seen.append(record.sequence))
     stream.publish(PoweredOn())
     assert seen == [1, 2, 3]
+
+
+def test_a_subscriber_that_raises_does_not_silence_the_stream() -> None:
+    stream, seen = EventStream(lambda: 0.0), []
+
+    def break_the_promise(record: Record) -> None:
+        if record.sequence == 1:
+            stream.publish(PoweredOn())
+            raise ValueError("no subscriber may")
+
+    stream.subscribe(break_the_promise)
+    stream.subscribe(lambda record: seen.append(record.sequence))
+    with pytest.raises(ValueError, match="no subscriber may"):
+        stream.publish(PoweredOn())
+    stream.publish(PoweredOn())
+    assert seen == [2, 3]

@@ -37,6 +37,12 @@ class DocumentRoom:
         """Begin to work on the running loop, with what waited when the firmware started."""
         self._task = asyncio.create_task(self._run(), name="documents")
 
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """It ends only with an error nobody foresaw."""
+        assert self._task is not None, "started"
+        return self._task
+
     async def stop(self) -> None:
         """Stop; a message in the decoder is decoded again at the next start. Raises what ended the work early."""
         self._unsubscribe()

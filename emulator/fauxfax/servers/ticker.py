@@ -24,6 +24,12 @@ class Ticker:
         self._clock.on_timer(self._wake.set)
         self._task = asyncio.create_task(self._run(), name="ticker")
 
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """It ends only with the error that a timer's callback raised: machine time stands still then."""
+        assert self._task is not None, "started"
+        return self._task
+
     async def stop(self) -> None:
         """Stop driving. An error that ended the task is raised here."""
         self._clock.on_timer(None)

@@ -1,0 +1,54 @@
+"""The process around the machine: what it says and does when something inside or beside it breaks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fauxfax import console
+from fauxfax.client import Client
+from fauxfax.rig import Rig, StateFolder
+from fauxfax.waiting import wait_for, wait_until_ready
+
+
+class BreakingRig(Rig):
+    """A rig with a timer whose callback raises, as only a mistake in the program can."""
+
+    async def start(self) -> dict[str, Any]:
+        announcement = await super().start()
+        self.clock.call_later(0.0, lambda: 1 // 0)
+        return announcement
+
+
+def test_an_error_inside_the_machine_ends_the_process_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "Rig", BreakingRig)
+    with pytest.raises(ZeroDivisionError):
+        console.run(state=tmp_path, config_file=None, sets=[], free_ports=True, announce=True, verbose=False)
+    assert "cannot go on" in capsys.readouterr().err
+    StateFolder(tmp_path).close()  # it is free for the next one
+
+
+def test_a_log_that_nobody_reads_any_more_does_not_stop_the_machine(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fauxfax", "run", "--state", str(tmp_path), "--free-ports", "--clock", "fast"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        while not process.stdout.readline().startswith("Mail a TIFF"):  # the last line of the welcome
+            pass
+        process.stdout.close()
+        assert wait_until_ready(None, tmp_path, 30.0)
+        client = Client.find(None, tmp_path)
+        for action in ("cut", "on", "cut", "on"):
+            client.post("/v1/power", {"action": action})
+        assert wait_for(client, "panel=READY", count=1, new=False, timeout=10.0)
+        assert list(client.events(0, 0.2))[-1]["event"] in ("panel-changed", "state-changed")
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=10.0)
+    assert (process.returncode, errors) == (0, "")
