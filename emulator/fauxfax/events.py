@@ -162,6 +162,14 @@ class ReceiptSent(Event):
     to: str
 
 
+@dataclass(frozen=True, slots=True)
+class MessageRelayed(Event):
+    """A message for somebody else was handed to the mail server."""
+
+    document: int
+    to: str
+
+
 # Host port and firmware ----------------------------------------------------------------------------------------
 
 
@@ -194,6 +202,14 @@ class UpdateStateChanged(Event):
 
     state: str
     version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateDeclined(Event):
+    """A code file was offered at this way in and not taken: busy, a wrong password, a size that cannot be."""
+
+    way: str
     reason: str
 
 

@@ -27,6 +27,7 @@ from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.ifax.host import Limits, MessageReceived
 from fauxfax.machine.desk import Desk
 from fauxfax.machine.machine import Machine
+from fauxfax.machine.post import PostRoom
 from fauxfax.machine.settings import Settings
 from fauxfax.models import find_model
 from fauxfax.servers.capture import Capture
@@ -36,6 +37,7 @@ from fauxfax.servers.devicenodes import DeviceNodes
 from fauxfax.servers.documents import DocumentRoom
 from fauxfax.servers.ftp import FtpServer
 from fauxfax.servers.lpd import LpdServer
+from fauxfax.servers.outbox import Postman
 from fauxfax.servers.parallel import ParallelServer
 from fauxfax.servers.rawport import RawPortServer
 from fauxfax.servers.serialport import SerialServer
@@ -139,7 +141,9 @@ class Rig:
         self.ports: dict[str, int] = {}
         self._settings = settings
         self._decoder = Decoder()
-        self._documents = DocumentRoom(self.machine, self.tray, self._decoder)
+        post = PostRoom(self.machine)
+        self._documents = DocumentRoom(self.machine, post, self.tray, self._decoder)
+        self._postman = Postman(self.machine, post, self.tray, config.outbox.host, config.outbox.port)
         self._ticker = Ticker(self.clock)
         self._smtp = SmtpServer(
             self.desk,
@@ -151,6 +155,7 @@ class Rig:
             publish=self.machine.events.publish,
             dark=lambda: self.machine.power == "off",
         )
+        self.machine.receiving = lambda: self._smtp.reservations.octets > 0
         self.machine.events.subscribe(self._power_gone)
         self._capture = _open_capture(config.capture, self.machine)
         self._servers: list[Listener] = []
@@ -164,6 +169,7 @@ class Rig:
         self.machine.power_on(at_once=True)
         self._ticker.start()
         self._documents.start()
+        self._postman.start()
         ways = self._ways_in()
         try:
             for way, port in self.config.ports.listeners().items():
@@ -189,7 +195,7 @@ class Rig:
         self.desk.stopping = True
         closing: list[Awaitable[None]] = [server.stop() for server in reversed(self._servers)]
         closing += [local.stop() for local in self._local]
-        results = await asyncio.gather(*closing, self._documents.stop(), self._decoder.stop(), return_exceptions=True)
+        results = await asyncio.gather(*closing, self._documents.stop(), self._decoder.stop(), self._postman.stop(), return_exceptions=True)
         self.machine.power_off()
         results += await asyncio.gather(self._ticker.stop(), return_exceptions=True)
         self.machine.close()
@@ -299,6 +305,7 @@ def _machine_settings(config: configuration.Config) -> Settings:
         address_book=smtp.address_book,
         relay_domains=smtp.relay_domains,
         relay_password=smtp.relay_password,
+        outbox=bool(config.outbox.host),
         sink=smtp.sink,
         durable=smtp.durable,
         pages_per_minute=config.engine.pages_per_minute,

@@ -16,6 +16,9 @@ from fauxfax.faults import Rule
 from fauxfax.ifax.address import Address, Answer, Resolution
 from fauxfax.models import MIB, SmtpQuirks, documented, project
 
+BINARY = "BINARY"
+"""`Envelope.body` of a document that is no mail: a picture as a PC printed it."""
+
 
 class MemoryFullError(FauxfaxError):
     """The image memory has no room for a message. A store raises it; the sender hears 452."""
@@ -77,7 +80,7 @@ class Envelope:
     """Seconds since 1970."""
     mode: Mode = Mode.MAIL
     body: str = "7BIT"
-    """`7BIT` or `8BITMIME` (RFC 6152)."""
+    """`7BIT` or `8BITMIME` (RFC 6152), or BINARY."""
     ret: str = ""
     """`FULL`, `HDRS` or nothing (RFC 3461 4.3)."""
     envid: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from fauxfax.clock import Clock, Timer
 from fauxfax.errors import Misuse
 from fauxfax.hostport.jobstream import (
     JobEnded,
@@ -16,12 +17,14 @@ from fauxfax.hostport.jobstream import (
     PrintData,
     Query,
     StatusWanted,
+    TextIgnored,
     UpgradeAborted,
     UpgradeData,
     UpgradeEnded,
     UpgradeOffered,
 )
 from fauxfax.hostport.port import PortStatus
+from fauxfax.machine.printdesk import PrintDesk
 from fauxfax.machine.updates import UpdateDesk
 
 MAX_OUTPUT = 64 * 1024
@@ -31,7 +34,9 @@ MAX_OUTPUT = 64 * 1024
 class Device(Protocol):
     """What a way in needs of the machine it leads to."""
 
+    clock: Clock
     updates: UpdateDesk
+    prints: PrintDesk
 
     @property
     def online(self) -> bool: ...  # noqa: D102
@@ -45,8 +50,6 @@ class Device(Protocol):
     def receive_buffer(self) -> int: ...  # noqa: D102
     def info(self, category: str) -> Sequence[str]: ...  # noqa: D102
     def update_lines(self) -> Sequence[str]: ...  # noqa: D102
-    def print_data(self, way: str, data: bytes) -> None: ...  # noqa: D102
-    def print_end(self, way: str) -> None: ...  # noqa: D102
 
 
 class Channel:
@@ -59,6 +62,10 @@ class Channel:
         self._output = bytearray()
         self._wants_status = False
         self._last_status: Sequence[str] = ()
+        self._picture = bytearray()
+        self._overflown = False
+        self._dropped = 0
+        self._silence: Timer | None = None
         self._listener: Callable[[], None] | None = None
 
     @property
@@ -117,7 +124,8 @@ class Channel:
         """See Port."""
         if self._device.updates.owns(self):
             self._device.updates.end("the connection was lost")
-        self._device.print_end(self.way)
+        for event in self._stream.end():
+            self._handle(event)
         self._stream = JobStream()
         self._wants_status = False
 
@@ -145,9 +153,11 @@ class Channel:
                 if self._wants_status:
                     self._report()
             case PrintData(data):
-                self._device.print_data(self.way, data)
+                self._print(data)
+            case TextIgnored(octets):
+                self._dropped += octets
             case JobEnded():
-                self._device.print_end(self.way)
+                self._print_end()
             case _ if self._device.updates.owns(self):
                 self._handle_upgrade(event)
 
@@ -161,6 +171,36 @@ class Channel:
                 updates.end("complete" if complete else "the code file ended early")
             case UpgradeAborted():
                 updates.end("aborted by the sender")
+
+    def _print(self, data: bytes) -> None:
+        """Keep a picture until its end; one that the image memory cannot hold is dropped."""
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = self._device.clock.deadline(self._device.prints.job_timeout, self._silent)
+        if self._overflown or len(self._picture) + len(data) > self._device.prints.room:
+            self._overflown = True
+            self._dropped += len(self._picture) + len(data)
+            self._picture.clear()
+        else:
+            self._picture += data
+
+    def _silent(self) -> None:
+        """A PC that only copies a file to a printer says no end: silence is one."""
+        self._silence = None
+        for event in self._stream.end():
+            self._handle(event)
+
+    def _print_end(self) -> None:
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+        picture, dropped, self._dropped = bytes(self._picture), self._dropped, 0
+        self._picture.clear()
+        self._overflown = False
+        if dropped:
+            self._device.prints.drop(self.way, dropped)
+        if picture:
+            self._device.prints.picture(self.way, picture)
 
     def _refuse(self, reason: str) -> None:
         """Say no to whoever listens; who cannot listen finds it in INFO UPGRADE and on the panel."""

@@ -11,11 +11,15 @@ RESULT_OK = "R-OK"
 """Received and printed (the family's communication journal)."""
 RESULT_UNREADABLE = "870"
 """Nothing printable could be read: a project value, the 8xx codes of the network are not public."""
+RESULT_SENT = "OK"
+"""A mail of the machine was taken by the mail server: a project value."""
+RESULT_NOT_SENT = "872"
+"""A mail of the machine could not leave: a project value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line. `at` is seconds since 1970; `kind` is `RCV`, `UPD`, `MDN`, `DSN`; `result` `R-OK` or a code."""
+    """One line. `at` is seconds since 1970; `kind` is `RCV`, `UPD`, `MDN`, `DSN`, `RLY`; `result` `R-OK` or a code."""
 
     number: int = 0
     at: float
@@ -46,9 +50,14 @@ class Journal:
 
     def read(self, limit: int = 200) -> Sequence[Entry]:
         """The last `limit` lines, oldest first."""
-        rows = self._database.quick.execute(
-            "SELECT number, at, kind, document, peer, pages, result, note FROM journal ORDER BY number DESC LIMIT ?",
-            (limit,),
-        ).fetchall()
+        return self._entries("ORDER BY number DESC LIMIT ?", limit)[::-1]
+
+    def last(self, kind: str) -> Entry | None:
+        """The newest line of a kind; None if there is none."""
+        found = self._entries("WHERE kind = ? ORDER BY number DESC LIMIT 1", kind)
+        return found[0] if found else None
+
+    def _entries(self, which: str, value: object) -> list[Entry]:
         names = ("number", "at", "kind", "document", "peer", "pages", "result", "note")
-        return [Entry(**dict(zip(names, row, strict=True))) for row in reversed(rows)]
+        rows = self._database.quick.execute(f"SELECT {', '.join(names)} FROM journal {which}", (value,))
+        return [Entry(**dict(zip(names, row, strict=True))) for row in rows]

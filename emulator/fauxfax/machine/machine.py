@@ -39,6 +39,7 @@ from fauxfax.hostport.port import PortStatus
 from fauxfax.hostport.usb import PrinterFunction
 from fauxfax.hostport.usbdescriptors import Identity, Speed
 from fauxfax.hostport.usbwatch import WatchedFunction, Watcher
+from fauxfax.ifax.host import BINARY
 from fauxfax.machine import report
 from fauxfax.machine.channel import Channel
 from fauxfax.machine.database import Database
@@ -47,7 +48,7 @@ from fauxfax.machine.journal import RESULT_OK, RESULT_UNREADABLE, Entry, Journal
 from fauxfax.machine.memory import Memory, Stored
 from fauxfax.machine.panel import Panel
 from fauxfax.machine.parameters import Parameters
-from fauxfax.machine.printdesk import BINARY, PRINTED, PrintDesk
+from fauxfax.machine.printdesk import PRINTED, PrintDesk
 from fauxfax.machine.settings import Settings
 from fauxfax.machine.updates import UpdateDesk
 from fauxfax.models import Model
@@ -205,7 +206,7 @@ class Machine:
             recipients = tuple(recipient.address for recipient in message.envelope.recipients)
             self._publish(MessageAccepted(number, message.envelope.sender, recipients, message.octets))
             if self.settings.sink:
-                self.memory.finished(number, "printed", RESULT_OK)
+                self.memory.finished(number, "receipted", RESULT_OK)
                 self.sunk += 1
         self.refresh()
 

@@ -88,6 +88,21 @@ class Memory:
         self._stored += len(numbers)
         return numbers
 
+    def keep(self, message: MessageReceived) -> int:
+        """Store a document of the machine's own, in the machine's thread: safe from a kill. Raises MemoryFullError."""
+        if message.octets > self.free_bytes:
+            raise MemoryFullError(f"image memory: {message.octets} octets do not fit, {self.free_bytes} are free")
+        connection = self._database.quick
+        try:
+            number = self._insert(connection, [message])[0]
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.rollback()
+            raise MemoryFullError(f"image memory: the disk took nothing: {error}") from error
+        self._freed -= message.octets  # counts of this thread, see the class
+        self._finished -= 1
+        return number
+
     @staticmethod
     def _insert(connection: sqlite3.Connection, messages: Sequence[MessageReceived]) -> list[int]:
         numbers = []
@@ -142,20 +157,24 @@ class Memory:
         self._set(number, "printing", printed=printed)
 
     def finished(self, number: int, state: str, result: str) -> None:
-        """`printed` or `failed`: its place in the memory is free again, and its mail lives on in the tray only."""
+        """`printed`, `failed`, or `receipted` if it owes nobody a receipt: its place is free, its mail is in the tray."""
         row = self._database.quick.execute(
             f"SELECT octets FROM messages WHERE id = ? AND {_WAITING}", (number,)
         ).fetchone()
-        self._database.quick.execute("BEGIN")
-        self._set(number, state, result=result)
-        self._database.quick.execute("DELETE FROM bodies WHERE message = ?", (number,))
-        self._database.quick.execute("COMMIT")
+        with self._database.together():
+            self._set(number, state, result=result)
+            self._database.quick.execute("DELETE FROM bodies WHERE message = ?", (number,))
         if row is not None:
             self._freed += row[0]
             self._finished += 1
 
+    def without_receipt(self) -> list[int]:
+        """The numbers of finished documents whose receipts are not all out, oldest first."""
+        rows = self._database.quick.execute("SELECT id FROM messages WHERE state IN ('printed', 'failed') ORDER BY id")
+        return [row[0] for row in rows]
+
     def receipted(self, number: int) -> None:
-        """Every receipt of a finished document is out."""
+        """Every receipt of a finished document is out, or never will be."""
         self._set(number, "receipted")
 
     def _set(self, number: int, state: str, **values: object) -> None:

@@ -16,7 +16,7 @@ READY_CODE, BUSY_CODE = 10001, 10023
 def status(machine: Machine) -> dict[str, Any]:
     """The object of `fauxfax status --json` and `GET /v1/machine`."""
     update = machine.updates.loader.status()
-    last = update.last
+    last = machine.updates.last
     return {
         "name": machine.settings.name,
         "model": machine.model.name,
@@ -117,7 +117,7 @@ def _upgrade_lines(machine: Machine) -> list[str]:
         f"DONE={status.done}",
         f"TOTAL={status.total}",
     ]
-    if (last := status.last) is not None:
+    if (last := machine.updates.last) is not None:
         lines += [
             f"LASTVERSION={last.version}",
             f"LASTSTAGE={last.stage}",

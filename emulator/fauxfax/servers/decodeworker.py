@@ -13,11 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fauxfax.errors import FormatError
+from fauxfax.ifax.host import BINARY
 from fauxfax.ifax.mail import Document, error_sheet, open_document
-from fauxfax.imaging import pdf, tiff
+from fauxfax.imaging import pdf, prints, tiff
 from fauxfax.imaging.page import Page
 from fauxfax.servers.decoder import PageSummary
 
+MAILED, PRINTED = "message.eml", "print.prn"
+"""What came, as it came: by mail, or from a PC's printing channel."""
 RESULT_OK = "R-OK"
 """The family's communication journal (facts of the machine)."""
 RESULT_UNREADABLE = "870"
@@ -51,7 +55,7 @@ def _allow(processor_seconds: int) -> None:
 
 def _work(job: dict[str, Any], message: bytes) -> list[dict[str, Any]]:
     """One job: the folder, then its answers."""
-    document = Document({}, (), job["failure"]) if "failure" in job else open_document(message)
+    document = Document({}, (), job["failure"]) if "failure" in job else _open(message, job["envelope"]["body"])
     sender = job["envelope"]["sender"]
     pages = list(document.pages) if not document.failure else error_sheet(document, sender)
     summaries = [_summary(number, page) for number, page in enumerate(pages, 1)]
@@ -61,16 +65,28 @@ def _work(job: dict[str, Any], message: bytes) -> list[dict[str, Any]]:
         "received_at": datetime.fromtimestamp(job["envelope"]["received_at"], UTC).isoformat(timespec="seconds"),
         "envelope": job["envelope"],
         "headers": document.headers,
+        "notification": document.notification,
         "pages": [dataclasses.asdict(summary) for summary in summaries],
         "result": result,
         "reason": reason,
     }
+    original = PRINTED if job["envelope"]["body"] == BINARY else MAILED
     try:
-        _write_folder(Path(job["folder"]), message, pages, description)
+        _write_folder(Path(job["folder"]), original, message, pages, description)
     except OSError as error:
         return [{"error": f"{error.strerror}: {error.filename}"}]
     done = {"result": result, "reason": reason, "headers": document.headers, "notification": document.notification}
     return [*({"page": page} for page in description["pages"]), {"done": done}]
+
+
+def _open(message: bytes, body: str) -> Document:
+    """A mail, or the picture that a PC printed."""
+    if body != BINARY:
+        return open_document(message)
+    try:
+        return Document({}, tuple(prints.read(message)))
+    except FormatError as error:
+        return Document({}, (), str(error))
 
 
 def _summary(number: int, page: Page) -> PageSummary:
@@ -90,13 +106,15 @@ def _result(document: Document, pages: Sequence[PageSummary]) -> tuple[str, str]
     return RESULT_OK, ""
 
 
-def _write_folder(folder: Path, message: bytes, pages: Sequence[Page], description: dict[str, Any]) -> None:
+def _write_folder(
+    folder: Path, original: str, message: bytes, pages: Sequence[Page], description: dict[str, Any]
+) -> None:
     """All files, synced, under another name; then the rename that makes the folder appear complete."""
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     for leftover in (unfinished, folder):
         shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    _write(unfinished / "message.eml", message)
+    _write(unfinished / original, message)
     _write(unfinished / "document.tif", tiff.write(pages))
     _write(unfinished / "document.pdf", pdf.write(pages))
     _write(unfinished / "document.json", json.dumps(description, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -13,7 +13,7 @@ from typing import Any
 
 from fauxfax.errors import FauxfaxError
 
-FILES = ("document.json", "document.pdf", "document.tif", "message.eml")
+FILES = ("document.json", "document.pdf", "document.tif", "message.eml", "print.prn")
 
 
 class Tray:
