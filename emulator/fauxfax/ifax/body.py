@@ -114,22 +114,22 @@ class Body:
         """A chunk with dots in it, from a place where no terminator is half seen."""
         found = chunk.find(_TERMINATOR, start)
         if found >= 0:
-            self._take(chunk[start : found + 2].replace(b"\r\n.", b"\r\n"))
+            self._take(chunk[start : found + 2].replace(b"\r\n.", b"\r\n"), last=True)
             return found + len(_TERMINATOR)
         self._seen = _half_terminator(chunk)
         held = max(0, len(self._seen) - 2)
         self._take(chunk[start : len(chunk) - held].replace(b"\r\n.", b"\r\n"))
         return -1
 
-    def _take(self, piece: bytes) -> None:
-        """Keep a piece of the unstuffed message. Small ones are gathered, and checked together."""
+    def _take(self, piece: bytes, *, last: bool = False) -> None:
+        """Keep a piece of the unstuffed message. Small ones are gathered and checked together, but for one alone."""
         self.total += len(piece)
         if self.fault is not None or not piece:
             return
         self.octets += len(piece)
         if self.octets > self._limit:
             self.refuse(Fault.TOO_LARGE)
-        elif len(piece) >= _SMALL:
+        elif len(piece) >= _SMALL or (last and not self._gathered):
             self._flush()
             self._check(piece)
         else:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fauxfax.errors import FormatError
 from fauxfax.faults import Rule
-from fauxfax.ifax.address import Address, Answer
+from fauxfax.ifax.address import Address, Answer, Resolution
 from fauxfax.ifax.body import Body, Fault
 from fauxfax.ifax.host import Envelope, Host, Limits, MessageReceived, Mode, Recipient, Reservations
 from fauxfax.ifax.replies import STATUS, TEXTS, Code
@@ -25,6 +25,43 @@ _POINTS = {step: name.lower() for name, step in COMMANDS.items()}
 _MODES = {Step.MAIL: Mode.MAIL, Step.SEND: Mode.SEND, Step.SOML: Mode.SOML, Step.SAML: Mode.SAML}
 _SENDER_PARAMETERS = {"SIZE": {"SIZE"}, "8BITMIME": {"BODY"}, "DSN": {"RET", "ENVID"}}
 _RECIPIENT_PARAMETERS = {"DSN": {"NOTIFY", "ORCPT"}}
+
+
+class Command(NamedTuple):
+    """A command line, read: `step` is None for an unknown verb, `path` for a command without one, or a malformed one.
+
+    `argument` is what stands behind the verb, or an unknown verb itself.
+    """
+
+    step: Step | None
+    argument: str
+    path: Path | None = None
+
+
+@lru_cache(maxsize=512)
+def read_command(line: bytes, colon: bool) -> Command:
+    """What a command line without its CRLF says, whatever the session; `colon` is the manual's stray one (SM p.284).
+
+    This is the receiver's fast path: faxes say the same few lines again and again, and a line that was read before
+    costs one look into a table. NUL, controls, octets of 8 bits, CR or LF alone: no command has any of them.
+    """
+    text = line.decode("ascii", "replace")
+    if not (text.isascii() and text.isprintable()):
+        return Command(None, "")
+    verb, _, argument = text.partition(" ")
+    name = verb.upper()
+    step = COMMANDS.get(name.removesuffix(":") if colon else name)
+    if step is None:
+        return Command(None, name)
+    keyword = _KEYWORDS.get(step)
+    if keyword is None:
+        return Command(step, argument.strip())
+    if argument[: len(keyword)].upper() != keyword:
+        return Command(step, argument)
+    try:
+        return Command(step, argument, parse_path(argument[len(keyword) :]))
+    except FormatError:
+        return Command(step, argument)
 
 
 class Reply(NamedTuple):
@@ -76,17 +113,17 @@ class Dialogue:
         self._helo = ""
         self._reset()
 
-    def command(self, line: str) -> Reply:
+    def command(self, line: bytes) -> Reply:
         """Carry out one command line. The state moves only if the command succeeds."""
-        verb, _, argument = line.partition(" ")
-        step = COMMANDS.get(verb) or self._step(verb)
+        command = read_command(line, self._colon)
+        step = command.step
         if step is None:
-            return self.unavailable() if verb.upper() in HTTP_VERBS else UNRECOGNIZED
+            return self.unavailable() if command.argument in HTTP_VERBS else UNRECOGNIZED
         after = TRANSITIONS[self.state].get(step)
         if after is None:
             return self._out_of_order(step)
         try:
-            answer = self._carry_out(step, argument)
+            answer = self._carry_out(step, command)
         except UnknownParameterError as error:
             return reply(Code.BAD_PARAMETER, f"{TEXTS[Code.BAD_PARAMETER]}: {error.where}")
         except FormatError:
@@ -126,40 +163,30 @@ class Dialogue:
         text = TEXTS[Code.NOT_AVAILABLE]
         return reply(Code.NOT_AVAILABLE, f"{self._host.domain} {text}" + (f": {reason}" if reason else ""))
 
-    # Which command it is, and whether it may be given now ----------------------------------------------------------
-
-    def _step(self, verb: str) -> Step | None:
-        """A verb in lower case, or with the manual's stray colon (SM p.284)."""
-        name = verb.upper()
-        return COMMANDS.get(name.removesuffix(":") if self._colon else name)
+    # Whether a command may be given now, and giving it -------------------------------------------------------------
 
     def _out_of_order(self, step: Step) -> Reply:
         if step is Step.DATA and self._refused:
             return reply(Code.FAILED, "Transaction failed: no valid recipients", "5.5.1")
         return BAD_SEQUENCE
 
-    def _carry_out(self, step: Step, argument: str) -> Reply:
+    def _carry_out(self, step: Step, command: Command) -> Reply:
         """Ask for a fault, then do it. Raises FormatError for arguments that cannot be read."""
         if step not in _KEYWORDS:
             rule = self._host.ask(_POINTS[step], sender=self._sender, peer=self._peer)
             if rule is not None and (scripted := scripted_reply(rule)) is not None:
                 return scripted
-            answer = _HANDLERS[step](self, argument.strip())
+            answer = _HANDLERS[step](self, command.argument)
         else:
-            path = self._path(step, argument)
+            path = command.path
+            if path is None:
+                return BAD_ARGUMENT
             sender, recipient = (self._sender, path.written) if step is Step.RCPT else (path.written, "")
             rule = self._host.ask(_POINTS[step], sender=sender, recipient=recipient, peer=self._peer)
             if rule is not None and (scripted := scripted_reply(rule)) is not None:
                 return scripted
             answer = self._rcpt(path) if step is Step.RCPT else self._begin(step, path)
         return answer._replace(rule=rule) if rule is not None else answer
-
-    @staticmethod
-    def _path(step: Step, argument: str) -> Path:
-        keyword = _KEYWORDS[step]
-        if argument[: len(keyword)].upper() != keyword:
-            raise FormatError(f"expected {keyword}", argument[:40])
-        return parse_path(argument[len(keyword) :])
 
     # The transaction -----------------------------------------------------------------------------------------------
 
@@ -205,22 +232,10 @@ class Dialogue:
             return reply(Code.NO_STORAGE, "Requested action not taken: too many recipients", "4.5.3")
         if self._mode is Mode.SEND and not self._host.terminal_ready():
             return reply(Code.MAILBOX_BUSY)
-        parameters = path.parameters
-        original = parameters.get("ORCPT", "")
-        kind, semicolon, xtext = original.partition(";")
         found = self._host.resolve(address)
         if found.code >= 400:
             return reply(Code(found.code), found.text)
-        self._recipients.append(
-            Recipient(
-                address=path.written,
-                mailbox=found.mailbox,
-                forward=found.forward,
-                subaddress=found.subaddress,
-                notify=tuple(parameters["NOTIFY"].upper().split(",")) if "NOTIFY" in parameters else (),
-                original=kind + semicolon + decode_xtext(xtext),
-            )
-        )
+        self._recipients.append(_recipient(path, found))
         return RECIPIENT_OK if found.code == Code.OK else reply(Code(found.code), found.text)
 
     def _envelope(self) -> Envelope:
@@ -312,6 +327,20 @@ _HANDLERS: Mapping[Step, Callable[[Dialogue, str], Reply]] = {
     Step.HELP: Dialogue._do_help,
     Step.TURN: Dialogue._do_turn,
 }
+
+
+def _recipient(path: Path, found: Resolution) -> Recipient:
+    """Raises FormatError for an ORCPT that is not xtext."""
+    parameters = path.parameters
+    kind, semicolon, xtext = parameters.get("ORCPT", "").partition(";")
+    return Recipient(
+        address=path.written,
+        mailbox=found.mailbox,
+        forward=found.forward,
+        subaddress=found.subaddress,
+        notify=tuple(parameters["NOTIFY"].upper().split(",")) if "NOTIFY" in parameters else (),
+        original=kind + semicolon + decode_xtext(xtext) if xtext else kind + semicolon,
+    )
 
 
 def is_scripted(rule: Rule) -> bool:

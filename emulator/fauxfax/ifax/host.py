@@ -49,6 +49,8 @@ class Verdict(Enum):
     REFUSED = "refused"
     """Refused for another reason: 554."""
 
+    __hash__ = object.__hash__  # members are single, and looked up for each message
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:

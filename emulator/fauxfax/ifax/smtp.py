@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from fauxfax.errors import Misuse
 from fauxfax.faults import Rule
 from fauxfax.ifax.body import Body, Fault
-from fauxfax.ifax.commands import BAD_SEQUENCE, NO_STORAGE, UNRECOGNIZED, Dialogue, Reply, reply, scripted_reply
+from fauxfax.ifax.commands import BAD_SEQUENCE, NO_STORAGE, Dialogue, Reply, reply, scripted_reply
 from fauxfax.ifax.host import Host, Limits, MessageReceived, Reservations, Verdict
 from fauxfax.ifax.replies import Code, render, render_lines
 from fauxfax.ifax.states import DEADLINES, State, Step
@@ -51,6 +51,7 @@ VERDICTS = {
 }
 LONG_LINE = reply(Code.UNRECOGNIZED, "Line too long", "5.5.6")
 _ERRORS = frozenset({500, 501, 502, 503, 504})
+_LAST = frozenset({Code.CLOSING, Code.NOT_AVAILABLE})
 _EXTENDED = (b"MAIL ", b"RCPT ", b"SEND ", b"SOML ", b"SAML ")
 
 
@@ -166,7 +167,7 @@ class Receiver:
         self._dialogue.move(Step.VERDICT)
         self._waiting = False
         rule, self._dot_rule = self._dot_rule, None
-        self._answer(VERDICTS[verdict]._replace(rule=rule))
+        self._answer(VERDICTS[verdict] if rule is None else VERDICTS[verdict]._replace(rule=rule))
         self._run(answered=True)
 
     def resume(self) -> None:
@@ -215,9 +216,7 @@ class Receiver:
             self._skipping = False
             self._answer(LONG_LINE)
             return True
-        # NUL, controls, octets of 8 bits, and CR or LF alone: no command has any of them.
-        text = line.decode("ascii", "replace")
-        self._answer(self._dialogue.command(text) if text.isprintable() and text.isascii() else UNRECOGNIZED)
+        self._answer(self._dialogue.command(line))
         return True
 
     def _too_long(self, line: bytes) -> bool:
@@ -318,7 +317,7 @@ class Receiver:
             self._replies.append(render(answer.code, answer.lines[0], status))
         else:
             self._replies.append(render_lines(answer.code, answer.lines))
-        if answer.code in (Code.CLOSING, Code.NOT_AVAILABLE):
+        if answer.code in _LAST:
             self._close()
         elif self._dialogue.state is State.DATA:
             self._body = self._dialogue.open_body()

@@ -39,7 +39,7 @@ class _Order(NamedTuple):
 class Writer:
     """Hands messages to a store in batches. `stored` hears the numbers of each batch, in the loop's thread.
 
-    With a `linger` (seconds) it gathers for so long before it wakes the thread: for messages nobody waits for.
+    With a `linger` (seconds) it gathers for so long before each batch: for messages nobody waits for.
     """
 
     def __init__(
@@ -95,7 +95,10 @@ class Writer:
             order.done(verdict)
         if ids and self._stored is not None:
             self._stored(ids)
-        self._next_batch()
+        if self._linger and self._orders:
+            asyncio.get_running_loop().call_later(self._linger, self._next_batch)
+        else:
+            self._next_batch()
 
     def _commit(self, messages: Sequence[MessageReceived]) -> tuple[list[Verdict], list[int]]:
         """In the thread: all at once; one by one if there is no room for all."""
