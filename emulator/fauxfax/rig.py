@@ -195,7 +195,9 @@ class Rig:
         self.desk.stopping = True
         closing: list[Awaitable[None]] = [server.stop() for server in reversed(self._servers)]
         closing += [local.stop() for local in self._local]
-        results = await asyncio.gather(*closing, self._documents.stop(), self._decoder.stop(), self._postman.stop(), return_exceptions=True)
+        results = await asyncio.gather(
+            *closing, self._documents.stop(), self._decoder.stop(), self._postman.stop(), return_exceptions=True
+        )
         self.machine.power_off()
         results += await asyncio.gather(self._ticker.stop(), return_exceptions=True)
         self.machine.close()

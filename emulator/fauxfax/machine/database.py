@@ -8,13 +8,15 @@ repeats work but loses no fax.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from fauxfax.errors import FauxfaxError
 
-VERSION = 1
-SCHEMA = """
+VERSION = 2
+FIRST = """
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     state TEXT NOT NULL CHECK (state IN ('received', 'decoding', 'printing', 'printed', 'receipted', 'failed')),
@@ -40,10 +42,30 @@ CREATE TABLE journal (
 CREATE TABLE parameters (number INTEGER PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+OUTBOX = """
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    document INTEGER NOT NULL REFERENCES messages (id),
+    kind TEXT NOT NULL CHECK (kind IN ('MDN', 'DSN', 'RLY')),
+    about TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    data BLOB NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'sent', 'given-up')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (document, kind, about)
+);
+CREATE INDEX outbox_waiting ON outbox (id) WHERE state = 'waiting';
+UPDATE messages SET state = 'receipted' WHERE state IN ('printed', 'failed');
+CREATE INDEX messages_without_receipt ON messages (id) WHERE state IN ('printed', 'failed');
+"""
+"""What was finished before there was an outbox owes nobody a receipt."""
+STEPS = (FIRST, OUTBOX)
+"""Step N makes version N + 1 of version N; a new file takes all of them."""
 
 
 class Database:
-    """Opens the file, makes its tables once, and refuses a file of another version with a text.
+    """Opens the file, brings its tables up to date, and refuses a file of a later version with a text.
 
     With `durable` false the writer commits to the operating system only, as `quick` does.
     """
@@ -51,15 +73,13 @@ class Database:
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.path = path
         self.quick = self._connect("NORMAL")
-        version = self.quick.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self.quick.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version != VERSION:
+        try:
+            _bring_up_to_date(self.quick)
+        except FauxfaxError as error:
             self.quick.close()
             raise FauxfaxError(
-                f"{path}: this memory is of version {version}, this program reads version {VERSION}; "
-                "use the program that wrote it, or start with another --state folder"
-            )
+                f"{path}: {error}; use the program that wrote it, or start with another --state folder"
+            ) from None
         self.writer = self._connect("FULL" if durable else "NORMAL")
 
     def _connect(self, synchronous: str) -> sqlite3.Connection:
@@ -69,6 +89,18 @@ class Database:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """One commit of `quick` for what is done within, or none of it if that raises."""
+        self.quick.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.quick.execute("COMMIT")
+        except BaseException:
+            if self.quick.in_transaction:
+                self.quick.execute("ROLLBACK")
+            raise
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to one of the machine's counters."""
@@ -90,13 +122,13 @@ class Database:
             target.close()
 
     def copy_from(self, path: Path) -> None:
-        """Become the memory of that copy. Raises FauxfaxError if it is no memory of this version."""
+        """Become the memory of that copy. Raises FauxfaxError if it is no memory this program reads."""
         source = sqlite3.connect(path)
         try:
-            version = source.execute("PRAGMA user_version").fetchone()[0]
-            if version != VERSION:
-                raise FauxfaxError(f"snapshot: its memory is of version {version}, this program reads {VERSION}")
+            _bring_up_to_date(source, new=False)
             source.backup(self.quick)
+        except FauxfaxError as error:
+            raise FauxfaxError(f"snapshot: {error}") from None
         except sqlite3.DatabaseError as error:
             raise FauxfaxError(f"snapshot: its memory cannot be read: {error}") from None
         finally:
@@ -106,3 +138,15 @@ class Database:
         """Close both connections."""
         self.writer.close()
         self.quick.close()
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, *, new: bool = True) -> None:
+    """Take the steps that are missing, each whole or not at all.
+
+    Raises FauxfaxError for a later version, and for an empty file unless it may be `new`.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION or (not version and not new):
+        raise FauxfaxError(f"this memory is of version {version}, this program reads version {VERSION}")
+    for number, step in enumerate(STEPS[version:], version + 1):
+        connection.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")

@@ -45,8 +45,11 @@ class Desk:
         return self._machine.engine.ready
 
     def resolve(self, address: Address) -> Resolution:
-        """See Host."""
-        return self._current().resolve(address)
+        """See Host. Nobody is relayed for without a mail server to relay through."""
+        found = self._current().resolve(address)
+        if found.forward and not self._machine.settings.outbox:
+            return Resolution(551, f"User not local; please try <{found.mailbox}>")
+        return found
 
     def verify(self, name: str) -> Answer:
         """See Host."""

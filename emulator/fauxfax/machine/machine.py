@@ -251,7 +251,11 @@ class Machine:
 
     def printed_before(self, number: int) -> None:
         """A document whose pages lie in the tray although the memory does not know: power went in between."""
+        message = self.memory.get(number)
         self.memory.finished(number, "printed", RESULT_OK)
+        if message is not None:
+            self._journal("RCV", message, pages=message.pages, result=RESULT_OK)
+            self._publish(DocumentPrinted(number, message.pages, RESULT_OK))
         self.refresh()
 
     # What others see -----------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ class Memory:
         self._set(number, "printing", printed=printed)
 
     def finished(self, number: int, state: str, result: str) -> None:
-        """`printed`, `failed`, or `receipted` if it owes nobody a receipt: its place is free, its mail is in the tray."""
+        """`printed`, `failed`, or `receipted` if it owes nobody anything: its place is free, its mail in the tray."""
         row = self._database.quick.execute(
             f"SELECT octets FROM messages WHERE id = ? AND {_WAITING}", (number,)
         ).fetchone()

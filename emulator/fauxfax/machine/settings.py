@@ -18,6 +18,8 @@ class Settings:
     address_book: Mapping[str, str] = field(default_factory=dict)
     relay_domains: tuple[str, ...] = ()
     relay_password: str = field(default="", repr=False)
+    outbox: bool = False
+    """Whether there is a mail server to send through."""
     sink: bool = False
     durable: bool = True
     max_message: int = 0

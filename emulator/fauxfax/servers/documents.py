@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import sqlite3
 from collections import deque
 
+from fauxfax.errors import FauxfaxError
 from fauxfax.events import FirmwareStarted, MessageAccepted, Record
 from fauxfax.machine.machine import Machine
 from fauxfax.machine.memory import Stored
+from fauxfax.machine.post import PostRoom
 from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.tray import Tray
 
 MM_PER_INCH = 25.4
+DISK_PATIENCE = 5.0
+"""Seconds until a document that could not be written is tried again: a project value."""
+
+log = logging.getLogger(__name__)
 
 
 class DocumentRoom:
     """Watches the machine's events and keeps its decoder busy."""
 
-    def __init__(self, machine: Machine, tray: Tray, decoder: Decoder) -> None:
+    def __init__(self, machine: Machine, post: PostRoom, tray: Tray, decoder: Decoder) -> None:
         self._machine = machine
+        self._post = post
         self._tray = tray
         self._decoder = decoder
         self._wake = asyncio.Event()
@@ -73,13 +82,30 @@ class DocumentRoom:
                 if message is not None and message.waiting and number not in self._given:
                     self._given.add(number)
                     self._working = {number}
-                    await self._work(message)
+                    try:
+                        await self._work(message)
+                    except (FauxfaxError, OSError, sqlite3.Error) as error:
+                        self._try_again(number, error)
                     self._working = set()
+
+    def _try_again(self, number: int, error: Exception) -> None:
+        """The disk did not take it: the message is safe where it is, and is worked on again when there may be room."""
+        log.error("document %d waits %g s: %s", number, DISK_PATIENCE, error)
+        self._given.discard(number)
+        self._machine.clock.deadline(DISK_PATIENCE, lambda: self._again(number))
+
+    def _again(self, number: int) -> None:
+        self._queue.append(number)
+        self._wake.set()
 
     async def _work(self, message: Stored) -> None:
         number, folder = message.number, self._tray.prepared(message.number)
+        if any(one.forward for one in message.envelope.recipients):
+            self._post.relay(message, self._machine.memory.body(number))
+            if all(one.forward for one in message.envelope.recipients):
+                return
         if self._tray.holds(number):
-            self._machine.printed_before(number)
+            self._out_before(number, self._tray.document(number))
             return
         if not folder.exists():
             self._machine.memory.decoding(number)
@@ -90,6 +116,13 @@ class DocumentRoom:
             self._machine.undecodable(number, document["reason"])
         elif self._machine.running:  # else power went while it was decoded, and the next start prints it
             self._machine.decoded(number, [_length(page) for page in document["pages"]])
+
+    def _out_before(self, number: int, document: dict[str, object]) -> None:
+        """The document lies in the tray although the memory does not know: a kill came in between."""
+        if document["result"] == "R-OK":
+            self._machine.printed_before(number)
+        else:
+            self._machine.undecodable(number, str(document["reason"]))
 
 
 def _length(page: dict[str, object]) -> float:
