@@ -34,6 +34,15 @@ def test_build_makes_the_same_file_twice(tmp_path: Path, monkeypatch: pytest.Mon
     assert run(["codefile", "verify", "a.pfc", "b.pfc"]) == Exit.DONE
 
 
+def test_build_of_several_recipes_makes_the_folder_and_takes_no_file_for_one(tmp_path: Path) -> None:
+    folder, file = tmp_path / "new" / "folder", tmp_path / "file"
+    file.touch()
+    several = ["codefile", "build", "pnl", "scn", "--model", "UF-8000", "--version", "V10200", "-o"]
+    assert run([*several, str(folder)]) == Exit.DONE
+    assert len(list(folder.iterdir())) == 2
+    assert run([*several, str(file)]) == Exit.USAGE
+
+
 def test_build_into_a_folder_makes_every_model_and_version(tmp_path: Path) -> None:
     assert run(["codefile", "build", "scn", "-o", str(tmp_path)]) == Exit.DONE
     assert {path.name for path in tmp_path.iterdir()} == {

@@ -24,17 +24,18 @@ def command() -> None:
 def build(recipes: tuple[Path, ...], output: Path | None, model: str | None, version: str | None) -> None:
     """Build the code files of a RECIPE, or of every recipe in a folder.
 
-    Into a folder (the current one if -o is not given) go all models and versions; -o FILE takes one, the newest for the
-    UF-8000 unless --model and --version say otherwise. A bare name such as `sc` is a recipe that came with fauxfax.
+    Into a folder (the current one if -o is not given; made if several recipes need it) go all models and versions;
+    -o FILE takes one, the newest for the UF-8000 unless --model and --version say otherwise. A bare name such as `sc`
+    is a recipe that came with fauxfax.
     """
     from fauxfax.firmware import recipe
 
     found = [recipe.load(path) for given in recipes for path in _recipe_paths(given)]
-    if output is not None and not output.is_dir():
-        if len(found) != 1:
-            raise BadUsage(f"-o {output} is no folder, and {len(found)} recipes make more than one file")
+    if output is not None and len(found) == 1 and not output.is_dir():
         _write(output, recipe.build(found[0], model, version)[1])
         return
+    if output is not None:
+        _make_folder(output)
     for one in found:
         for of_model in [model] if model else one.models:
             for of_version in [version] if version else one.versions:
@@ -70,6 +71,13 @@ def verify(files: tuple[Path, ...]) -> None:
             click.echo(f"{' ' * len(str(path))}  {fault}")
         bad |= bool(faults)
     raise click.exceptions.Exit(Exit.BAD_FILE if bad else Exit.DONE)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadUsage(f"-o {path}: several files need a folder: {error.strerror}") from None
 
 
 def _recipe_paths(given: Path) -> list[Path]:
