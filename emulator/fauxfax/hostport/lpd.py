@@ -89,10 +89,14 @@ Event = StateWanted | JobOffered | ControlFile | DataOffered | Data | DataEnded
 
 
 class Session:
-    """One connection: `receive()` octets, take `next_event()` until None, send `data_to_send()`, close when `over`."""
+    """One connection: `receive()` octets, take `next_event()` until None, send `data_to_send()`, close when `over`.
+
+    `complaint` says what the client did wrong, if that is why.
+    """
 
     def __init__(self) -> None:
         self.state = State.COMMAND
+        self.complaint = ""
         self._buffer = bytearray()
         self._output = bytearray()
         self._answer_owed = False
@@ -175,7 +179,7 @@ class Session:
         size = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
         if size is None or (line[0] == 2 and size > MAX_CONTROL):
             self._output += REFUSED
-            self._over()
+            self._over(f"a file of {digits[:20]!r} octets")
             return None
         if line[0] == 2:
             self._remaining, self.state = size, State.CONTROL
@@ -223,13 +227,15 @@ class Session:
         """A command line without its end; None if there is none yet, or if the connection is over now."""
         if self._buffer and self._buffer[0] not in known:
             self._output += UNSUPPORTED
-            self._over()
+            self._over(f"command {self._buffer[0]} is not known here")
             return None
         line, end, rest = self._buffer.partition(b"\n")
         if end and len(line) <= MAX_LINE:
             self._buffer = rest
             return bytes(line)
-        if self._ended or len(line) > MAX_LINE:
+        if len(line) > MAX_LINE:
+            self._over(f"a command of more than {MAX_LINE} octets")
+        elif self._ended:
             self._over()
         return None
 
@@ -241,8 +247,8 @@ class Session:
         self._answer_owed = False
         self._output += octets
 
-    def _over(self) -> None:
-        self.state = State.OVER
+    def _over(self, complaint: str = "") -> None:
+        self.state, self.complaint = State.OVER, complaint
         self._buffer.clear()
 
 

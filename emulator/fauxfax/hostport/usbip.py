@@ -30,6 +30,8 @@ MAX_TRANSFER = 16 * 1024 * 1024
 """Octets of one transfer; usbfs of Linux allows as many in all. A project value."""
 POOL, MAX_POOL = 256 * 1024, 2 * 1024 * 1024
 """Octets of a connection's buffer at first, and beyond which it is not kept. Project values."""
+OPERATION_POOL = 256
+"""Octets of it before a device is imported: whoever only connects costs no more. A project value."""
 NO_ISO = 0xFFFFFFFF
 
 OPERATION = struct.Struct(">HHI")  # version, code, status
@@ -222,7 +224,7 @@ class ServerParser:
     """
 
     def __init__(self) -> None:
-        self._pool = memoryview(bytearray(POOL))
+        self._pool = memoryview(bytearray(OPERATION_POOL))
         self._start = self._end = 0
         self._need = URB_SIZE  # octets of the request at the start, as far as it is known
         self._take: Callable[[], Request | None] = self._take_operation
@@ -230,6 +232,9 @@ class ServerParser:
     def imported(self) -> None:
         """The import was granted: request blocks follow."""
         self._take = self._take_block
+        pool, have = memoryview(bytearray(POOL)), self._end - self._start
+        pool[:have] = self._pool[self._start : self._end]
+        self._pool, self._start, self._end = pool, 0, have
 
     def space(self) -> memoryview:
         """Where the next octets go. A big request is not read beyond, so that nothing behind it must be moved."""

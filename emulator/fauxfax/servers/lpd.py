@@ -5,6 +5,7 @@ A code file is acknowledged when it is installed and refused when the machine re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from fauxfax.clock import Clock
@@ -14,6 +15,7 @@ from fauxfax.hostport.port import Port
 from fauxfax.servers.streams import Connection, StreamServer
 
 CHUNK = 64 * 1024
+log = logging.getLogger(__name__)
 
 
 class LpdConnection(Connection):
@@ -62,6 +64,8 @@ class LpdConnection(Connection):
             self.transport.write(output)
         self._throttle()
         if self._session.over:
+            if self._session.complaint:
+                log.warning("lpd: %s dropped: %s", self.transport.get_extra_info("peername"), self._session.complaint)
             self.transport.close()
 
     @property

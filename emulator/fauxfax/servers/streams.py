@@ -6,6 +6,7 @@ Back-pressure is TCP's own: while the machine has no room, nothing is read from 
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -16,6 +17,8 @@ IDLE_SECONDS = 300.0
 """How long a silent connection is kept at least, and half of how long at most (machine seconds): a project value."""
 MAX_CONNECTIONS = 64
 """Connections at a time; the next one is closed at once. A project value."""
+
+log = logging.getLogger(__name__)
 
 
 class Connection(asyncio.Protocol, ABC):
@@ -48,6 +51,12 @@ class Connection(asyncio.Protocol, ABC):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         if len(self._connections) >= MAX_CONNECTIONS:
+            log.warning(
+                "port %s: %s dropped: %d connections are open",
+                transport.get_extra_info("sockname")[1],
+                transport.get_extra_info("peername"),
+                MAX_CONNECTIONS,
+            )
             transport.abort()
             return
         self._connections.add(self)
