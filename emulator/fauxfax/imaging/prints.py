@@ -76,12 +76,13 @@ def _pnm(data: bytes, limits: Limits) -> Iterator[Raster]:
 
 
 def _fax(kind: bytes, width: int, height: int, rows: bytes) -> Raster:
-    if kind == b"P4" and width in DEFAULT_DPI:
-        x_dpi, y_dpi = DEFAULT_DPI[width]
-        return Raster(width, height, without_padding(rows, width), x_dpi, y_dpi)
     mode, raw = {b"P4": ("1", "1;I"), b"P5": ("L", "L"), b"P6": ("RGB", "RGB")}[kind]
+    image = Image.frombytes(mode, (width, height), rows, "raw", raw)
+    if width in DEFAULT_DPI:
+        x_dpi, y_dpi = DEFAULT_DPI[width]
+        return Raster.from_image(image.convert("1"), x_dpi=x_dpi, y_dpi=y_dpi)
     try:
-        return to_fax(Image.frombytes(mode, (width, height), rows, "raw", raw))
+        return to_fax(image)
     except Misuse as error:
         raise FormatError(str(error)) from None
 

@@ -1,0 +1,438 @@
+"""Updates of a whole machine: who may write, when a firmware is confirmed, what a cut tears, and what rules do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from code_files import code_file, spoilt
+from fauxfax.clock import ManualClock
+from fauxfax.events import FaultFired, UpdateDeclined, UpdateStateChanged
+from fauxfax.firmware import codefile
+from fauxfax.firmware.flash import Kind
+from fauxfax.firmware.loader import TRIAL_STARTS, State
+from fauxfax.hostport.usb import Outcome, Setup, Transfer
+from fauxfax.hostport.usbdescriptors import BULK_OUT, Speed
+from fauxfax.ifax.host import Envelope, MessageReceived
+from fauxfax.inprocess import InProcessMachine
+from fauxfax.machine.channel import Channel
+from fauxfax.machine.machine import Machine
+from fauxfax.machine.settings import Settings
+
+PART = "UF-8000 SCN V10200"
+OLD, NEW = "V10100", "V10200"
+
+Make = Callable[..., "Bench"]
+
+
+class Bench:
+    """A machine on a clock that is moved by hand, and the hand of a PC."""
+
+    def __init__(self, layout: str = "staged", password: str = "") -> None:
+        self.clock = ManualClock()
+        self.host = InProcessMachine(
+            clock=self.clock, settings=Settings(update_layout=layout, update_password=password)
+        )
+        self.machine: Machine = self.host.machine
+        self.port = self.machine.open_port("raw")
+
+    def send(self, data: bytes, port: Channel | None = None) -> None:
+        """Write as the machine has room; machine time passes only where it has none."""
+        port = port or self.port
+        while data:
+            if not (room := port.room):
+                if not port.online or not self._tick():
+                    return
+                continue
+            port.write(data[:room])
+            data = data[room:]
+
+    def _tick(self) -> bool:
+        before = self.clock.now
+        return self.clock.advance(0.05) > 0 or self.clock.now - before < 1
+
+    def until(self, state: State) -> None:
+        for _ in range(200_000):
+            if self.machine.updates.loader.state is state:
+                return
+            self.clock.advance(0.002)
+        raise AssertionError(f"never {state}: {self.machine.updates.loader.status()}")
+
+    def ready(self, seconds: float = 120.0) -> str:
+        """Let it come to rest. Returns the version of the part that runs."""
+        self.clock.advance(seconds)
+        return self.machine.versions["SCN"]
+
+    def cycle(self, *, cut: bool = False) -> None:
+        self.machine.power_off(cut=cut)
+        self.machine.power_on()
+        self.clock.advance(self.machine.model.timing.loader + self.machine.model.timing.boot + 0.1)
+
+    def asked(self) -> dict[str, str]:
+        """INFO UPGRADE, asked by another PC."""
+        port = self.machine.open_port("raw")
+        port.write(b"\x1b%-12345X@PJL INFO UPGRADE\r\n")
+        lines = port.read(65536).decode().splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+@pytest.fixture
+def bench() -> Iterator[Make]:
+    made: list[Bench] = []
+
+    def make(layout: str = "staged", password: str = "") -> Bench:
+        made.append(Bench(layout, password))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.host.close()
+
+
+def fax(machine: Machine) -> int:
+    """A message that waits in the image memory."""
+    envelope = Envelope(session=1, peer="127.0.0.1", helo="h", sender="a@b.example", recipients=(), received_at=0.0)
+    return machine.memory.keep(MessageReceived(envelope, (b"Subject: x\r\n\r\nhello\r\n",)))
+
+
+# Confirming ----------------------------------------------------------------------------------------------------
+
+
+def test_a_firmware_on_trial_is_confirmed_once_it_has_stayed_up(bench: Make) -> None:
+    pc = bench("dual")
+    pc.send(code_file(PART))
+    pc.until(State.RUNNING)
+    assert pc.machine.updates.loader.boot().on_trial
+    pc = bench("dual")
+    pc.send(code_file(PART))
+    assert pc.ready() == NEW
+    for _ in range(TRIAL_STARTS + 1):
+        pc.cycle(cut=True)
+        assert pc.machine.versions["SCN"] == NEW
+
+
+def test_a_firmware_that_boots_and_never_stays_up_gives_way_to_the_one_before(bench: Make) -> None:
+    pc = bench("dual")
+    pc.send(code_file(PART))
+    pc.until(State.RESTARTING)
+    pc.until(State.RUNNING)
+    seen = [pc.machine.versions["SCN"]]
+    for _ in range(TRIAL_STARTS):
+        pc.clock.advance(pc.machine.model.timing.trial * 0.9)
+        pc.cycle(cut=True)
+        seen.append(pc.machine.versions["SCN"])
+    assert seen == [NEW] * TRIAL_STARTS + [OLD]
+    assert "not confirmed in 3 starts" in pc.asked()["LASTREASON"]
+    pc.send(code_file(PART), pc.machine.open_port("raw"))
+    assert pc.ready() == NEW
+
+
+# Declined before the loader heard of it ------------------------------------------------------------------------
+
+
+def offer(size: int, password: str = "") -> bytes:
+    job = f"@PJL JOB PASSWORD={password}\r\n" if password else ""
+    return f"\x1b%-12345X{job}@PJL UPGRADE SIZE={size}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("password", "prepare", "size", "reason"),
+    [
+        ("", lambda pc: None, 10**9, "no code file for this machine"),
+        ("4711", lambda pc: None, 1000, "service password: wrong or missing"),
+        ("", lambda pc: fax(pc.machine), 1000, "busy: receiving"),
+    ],
+    ids=["size", "password", "busy"],
+)
+def test_why_an_offer_was_declined_is_read_afterwards_on_the_panel_and_after_a_power_cut(
+    bench: Make, password: str, prepare: Callable[[Bench], object], size: int, reason: str
+) -> None:
+    pc = bench(password=password)
+    before = pc.machine.updates.loader.flash.operations
+    prepare(pc)
+    pc.port.write(offer(size))
+    assert reason in pc.asked()["LASTREASON"]
+    assert pc.machine.updates.loader.flash.operations == before, "refused before the first erase"
+    assert pc.machine.since_start["updates"] == 1
+    pc.cycle(cut=True)
+    assert reason in pc.asked()["LASTREASON"]
+    assert reason in pc.machine.journal.read()[-1].note
+
+
+def test_the_panel_says_that_an_update_failed_until_a_key_or_its_time(bench: Make) -> None:
+    pc = bench()
+    pc.port.write(offer(10**9))
+    assert pc.machine.panel.lines[1] == "UPDATE FAILED"
+    pc.clock.advance(pc.machine.model.timing.notice + 0.1)
+    assert pc.machine.panel.lines[1] == "READY"
+    pc.send(spoilt(code_file(PART), 100_000), pc.machine.open_port("raw"))
+    pc.until(State.RUNNING)
+    assert pc.machine.panel.lines[1] == "UPDATE FAILED"
+    pc.machine.press(["CLEAR"])
+    assert pc.machine.panel.lines[1] == "READY"
+
+
+def test_a_declined_offer_never_hides_the_update_under_way_and_is_forgotten_with_the_next(bench: Make) -> None:
+    pc = bench()
+    pc.port.write(offer(10**9))
+    pc.send(code_file(PART)[:100_000], pc.machine.open_port("raw"))
+    pc.clock.advance(2)
+    pc.machine.open_port("lpd").write(offer(1000))
+    pc.cycle(cut=True)
+    assert pc.asked()["LASTREASON"] == "interrupted while receiving"
+
+
+def test_a_flood_of_wrong_passwords_fills_neither_the_journal_nor_the_flash(bench: Make) -> None:
+    pc = bench(password="4711")
+    for _ in range(50):
+        pc.machine.open_port("raw").write(offer(1000, "1234"))
+    assert len(pc.machine.journal.read()) == 2, "wrong, then locked"
+    pc.machine.open_port("raw").write(offer(1000, "4711"))
+    assert "locked" in pc.asked()["LASTREASON"]
+    pc.clock.advance(301)
+    pc.send(
+        code_file(PART).replace(b"@PJL UPGRADE", b"@PJL JOB PASSWORD=4711\r\n@PJL UPGRADE"), pc.machine.open_port("raw")
+    )
+    assert pc.ready() == NEW
+
+
+# One owner -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("occupy", "reason"),
+    [
+        (lambda pc: fax(pc.machine), "busy: receiving"),
+        (lambda pc: setattr(pc.machine, "receiving", lambda: True), "busy: receiving"),
+        (lambda pc: pc.machine.decoded(fax(pc.machine), [297.0]), "busy: printing"),
+        (lambda pc: pc.send(code_file(PART)[:60_000], pc.machine.open_port("usb")), "busy: another update"),
+        (
+            lambda pc: (pc.send(code_file(PART), pc.machine.open_port("usb")), pc.until(State.REWRITING)),
+            "another update",
+        ),
+    ],
+    ids=["fax in memory", "inside DATA", "printing", "another writer", "rewriting"],
+)
+def test_a_second_writer_is_told_busy_and_why_and_disturbs_nothing(
+    bench: Make, occupy: Callable[[Bench], object], reason: str
+) -> None:
+    pc = bench()
+    occupy(pc)
+    state = pc.machine.updates.loader.status()
+    pc.port.write(b"\x1b%-12345X@PJL USTATUS DEVICE=ON\r\n")
+    pc.port.read(65536)
+    pc.send(code_file(PART))
+    assert reason in pc.port.read(65536).decode()
+    assert pc.machine.updates.loader.status().received == state.received
+
+
+def test_the_end_of_one_cable_ends_no_other_ones_job(bench: Make) -> None:
+    pc = bench()
+    first, second = pc.machine.open_port("usb"), pc.machine.open_port("usb")
+    pc.send(code_file(PART)[:60_000], first)
+    second.write(b"\x1b%-12345X@PJL INFO ID\r\n")
+    second.end()
+    assert pc.machine.updates.owns(first)
+    pc.send(code_file(PART)[60_000:], first)
+    assert pc.ready() == NEW
+
+
+def test_a_sender_that_stops_is_waited_for_with_a_deadline_and_a_parked_one_is_not_blamed(bench: Make) -> None:
+    pc = bench()
+    pc.send(code_file(PART)[:100_000])
+    pc.clock.advance(119)
+    assert pc.machine.updates.owns(pc.port)
+    pc.clock.advance(2)
+    assert not pc.machine.updates.active
+    assert pc.asked()["LASTREASON"].startswith("the sender stalled after 99")
+    pc.machine.faults.arm("update -> delay 500")  # the machine itself has no room for eight minutes
+    other, data = pc.machine.open_port("raw"), code_file(PART)
+    while room := other.room:
+        other.write(data[:room])
+        data = data[room:]
+    pc.clock.advance(400)
+    assert pc.machine.updates.owns(other), "it cannot send: the machine is busy"
+
+
+# Power cuts in flight, and rules -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Kind.ERASE, Kind.PROGRAM])
+@pytest.mark.parametrize("layout", ["staged", "dual"])
+def test_a_power_cut_tears_the_operation_under_way(bench: Make, layout: str, kind: Kind) -> None:
+    pc = bench(layout)
+    flash = pc.machine.updates.loader.flash
+    hook, seen = flash.hook, []
+    flash.hook = lambda operation: (seen.append(operation), hook(operation))[1]
+    pc.send(code_file(PART)[:150_000])
+    while not (seen and seen[-1].kind is kind and seen[-1].size == max(each.size for each in seen)):
+        pc.clock.advance(0.01)
+    operation = seen[-1]
+    timing = pc.machine.model.timing
+    takes = timing.erase_sector if kind is Kind.ERASE else operation.size * timing.program_octet
+    pc.clock.advance(takes * 0.3)
+    assert seen[-1] is operation
+    pc.machine.power_off(cut=True)
+    cells = flash.storage.read(operation.address, operation.size)
+    if kind is Kind.PROGRAM:
+        assert cells[:100] == operation.data[:100]
+        assert cells[-100:] == b"\xff" * 100
+    else:
+        assert cells[:100] == b"\xff" * 100
+    pc.cycle()
+    pc.send(code_file(PART), pc.machine.open_port("raw"))
+    assert pc.ready() == NEW
+
+
+@pytest.mark.parametrize("layout", ["staged", "dual"])
+@pytest.mark.parametrize(
+    "rule", [f"{p} -> {a}" for p in ("update", "commit", "restart") for a in ("cut", "drop", "delay 40")]
+)
+def test_rules_befall_the_offer_the_commit_and_the_restart_and_nothing_is_lost(
+    bench: Make, layout: str, rule: str
+) -> None:
+    pc = bench(layout)
+    pc.machine.faults.arm(f"{rule.split(' -> ')[0]} times=1 -> {rule.split(' -> ')[1]}")
+    pc.send(code_file(PART))
+    pc.clock.advance(200)
+    fired = [record.event for record in pc.machine.events.since(0) if isinstance(record.event, FaultFired)]
+    assert len(fired) == 1
+    if "cut" in rule:
+        assert pc.machine.power == "off"
+        pc.cycle()
+    if pc.ready() != NEW:
+        pc.send(code_file(PART), pc.machine.open_port("raw"))
+    assert pc.ready() == NEW
+    assert pc.machine.state == "ready"
+
+
+def restarted_after(pc: Bench, *rules: str) -> float:
+    for rule in rules:
+        pc.machine.faults.arm(rule)
+    pc.send(code_file(PART))
+    pc.until(State.RESTARTING)
+    start = pc.clock.now
+    while pc.machine.state != "ready":
+        assert pc.machine.state in ("updating", "starting")
+        pc.clock.advance(0.1)
+    return pc.clock.now - start
+
+
+def test_a_restart_that_comes_late_or_never_is_waited_for_and_ended_by_the_watchdog(bench: Make) -> None:
+    normal = restarted_after(bench())
+    late = restarted_after(bench(), "restart -> delay 12")
+    never = restarted_after(bench(), "restart -> drop")
+    watchdog = bench().machine.model.timing.watchdog
+    assert (late - normal, never - normal) == (pytest.approx(12, abs=0.3), pytest.approx(watchdog, abs=0.3))
+
+
+@pytest.mark.parametrize("state", [State.CHECKING, State.REWRITING, State.VERIFYING])
+def test_a_restart_that_comes_too_early_is_finished_or_undone(bench: Make, state: State) -> None:
+    pc = bench()
+    pc.send(code_file(PART))
+    pc.until(state)
+    pc.cycle()
+    if pc.ready() != NEW:
+        assert state is State.CHECKING
+        pc.send(code_file(PART), pc.machine.open_port("raw"))
+    assert pc.ready() == NEW
+
+
+def test_events_say_that_an_offer_was_declined_and_by_which_way_in(bench: Make) -> None:
+    pc = bench()
+    pc.port.write(offer(10**9))
+    events = [record.event for record in pc.machine.events.since(0)]
+    declined = [event for event in events if isinstance(event, UpdateDeclined)]
+    assert [(event.way, "no code file" in event.reason) for event in declined] == [("raw", True)]
+    assert not [event for event in events if isinstance(event, UpdateStateChanged) and event.state == "RECEIVING"]
+
+
+# A host on the USB cable that is slow, stalls, resets ----------------------------------------------------------
+
+
+class UsbHost:
+    """A PC on a USB cable that hands over one transfer at a time."""
+
+    def __init__(self, pc: Bench) -> None:
+        self.pc = pc
+        self.device = pc.machine.open_usb(Speed.HIGH)
+        self.configure()
+
+    def configure(self) -> None:
+        assert self.device.control(Setup(0x00, 9, 1, 0, 0)) == b""
+
+    def out(self, data: bytes) -> Outcome | None:
+        transfer = Transfer(BULK_OUT, data, len(data), lambda _: None)
+        self.device.submit(transfer)
+        for _ in range(1000):
+            if transfer.outcome is not None:
+                break
+            self.pc.clock.advance(0.1)
+        return transfer.outcome
+
+    def send(self, data: bytes, size: int = 16384, pause: float = 0.0) -> list[Outcome | None]:
+        outcomes = []
+        for at in range(0, len(data), size):
+            outcomes.append(self.out(data[at : at + size]))
+            self.pc.clock.advance(pause)
+        return outcomes
+
+
+@pytest.mark.parametrize(
+    ("size", "pause"),
+    [(16384, 2.0), (509, 0.0), (512, 0.0), (100_000, 0.0)],
+    ids=["slow", "short packets", "exact packets", "long"],
+)
+def test_an_update_over_usb_passes_whatever_the_hosts_pace_and_packets(bench: Make, size: int, pause: float) -> None:
+    host = UsbHost(pc := bench())
+    assert set(host.send(code_file(PART), size, pause)) == {Outcome.DONE}
+    assert pc.ready() == NEW
+
+
+def test_zero_length_packets_mean_nothing(bench: Make) -> None:
+    host, data = UsbHost(pc := bench()), code_file(PART)
+    for at in range(0, len(data), 60_000):
+        assert host.out(data[at : at + 60_000]) is Outcome.DONE
+        assert host.out(b"") is Outcome.DONE
+    assert pc.ready() == NEW
+
+
+def test_a_bus_reset_ends_the_job_and_it_goes_on_where_the_stored_octets_end(bench: Make) -> None:
+    host, data = UsbHost(pc := bench()), code_file(PART)
+    host.send(data[:200_000])
+    host.device.reset()
+    assert pc.machine.updates.last is not None
+    pc.clock.advance(5)
+    found = pc.asked()
+    assert found["LASTREASON"].startswith("the connection was lost after")
+    host.configure()
+    start, size, _ = codefile.container_at(data)
+    container, offset = data[start : start + size], int(found["NEXT"])
+    assert hashlib.sha256(container[:offset]).hexdigest() == found["SHA256"]
+    host.send(f"\x1b%-12345X@PJL UPGRADE SIZE={size} OFFSET={offset} SHA256={found['SHA256']}\r\n".encode())
+    host.send(container[offset:])
+    assert pc.ready() == NEW
+
+
+def test_a_halted_endpoint_stalls_and_goes_on_where_it_was_when_cleared(bench: Make) -> None:
+    host, data = UsbHost(pc := bench()), code_file(PART)
+    host.send(data[:100_000])
+    assert host.device.control(Setup(0x02, 3, 0, BULK_OUT, 0)) == b""
+    assert host.out(data[100_000:110_000]) is Outcome.STALLED
+    assert host.device.control(Setup(0x02, 1, 0, BULK_OUT, 0)) == b""
+    host.send(data[100_000:])
+    assert pc.ready() == NEW
+
+
+def test_a_host_that_stalls_on_usb_loses_its_turn_and_the_next_update_passes(bench: Make) -> None:
+    host, data = UsbHost(pc := bench()), code_file(PART)
+    host.send(data[:100_000])
+    pc.clock.advance(130)
+    assert pc.asked()["LASTREASON"].startswith("the sender stalled")
+    host.send(data[100_000:])  # what it still had to say is let pass
+    pc.clock.advance(10)
+    assert pc.machine.versions["SCN"] == OLD
+    host.send(data)
+    assert pc.ready() == NEW
