@@ -134,3 +134,10 @@ def test_the_bulk_of_a_code_file_passes_through_unbuffered() -> None:
     (event,) = stream.feed(chunk)
     assert event == UpgradeData(chunk)
     assert not stream._buffer
+
+
+def test_megabytes_of_a_language_nobody_knows_are_passed_over_at_once() -> None:
+    stream, text = JobStream(), b"0.5 0.5 0.5 setrgbcolor showpage\r\n" * 2000
+    events = stream.feed(text * 30 + b"@PJL INFO ID\r\n")
+    assert len(events) == 2, "one event for all of it, not one a line"
+    assert events == [TextIgnored(30 * 2000 * 32), Query("ID")]

@@ -26,6 +26,9 @@ MAX_LINE = 1024
 RASTERS = (b"II*\0", b"MM\0*", b"P4", b"P5", b"P6", b"RaS2", b"RaS3")
 """How print data begins that a fax could put on paper: TIFF, PBM and its relatives, PWG raster."""
 
+_COMMAND = re.compile(rb"\s*@PJL", re.IGNORECASE)
+_MEANING = re.compile(rb"\x1b%-12345X|(?<=\n)(?:[ \t]*@PJL|II\*\0|MM\0\*|P[456]|RaS[23])", re.IGNORECASE)
+"""Where, behind text that means nothing, something begins that does."""
 _OPTION = re.compile(r'([A-Z][A-Z0-9]*)\s*=\s*("[^"]*"|\S+)', re.IGNORECASE)
 
 
@@ -192,13 +195,27 @@ class JobStream:
         if any(buffer.startswith(magic) for magic in RASTERS):
             self._mode = Mode.PRINT
             return True
-        end, uel = buffer.find(b"\n"), buffer.find(UEL, 1)
-        if end < 0 and uel < 0:
+        if not _COMMAND.match(buffer):
+            return self._pass_over_text()
+        end = buffer.find(b"\n") + 1
+        uel = buffer.find(UEL, 1, end or len(buffer))
+        if not end and uel < 0:
             return self._keep_line_bounded()
-        length = uel if end < 0 or 0 <= uel < end else end + 1
+        length = uel if uel >= 0 else end
         line = bytes(buffer[:length])
         del buffer[:length]
         self._line(line)
+        return True
+
+    def _pass_over_text(self) -> bool:
+        """Whole lines that mean nothing, as many as there are: a PC may send megabytes of a language nobody knows."""
+        buffer = self._buffer
+        found = _MEANING.search(buffer)
+        end = found.start() if found else buffer.rfind(b"\n") + 1
+        if not end:
+            return self._keep_line_bounded()
+        self._ignore(end - buffer.count(b"\n", 0, end) - buffer.count(b"\r", 0, end))
+        del buffer[:end]
         return True
 
     def _keep_line_bounded(self) -> bool:
@@ -240,7 +257,7 @@ class JobStream:
         text = line[:MAX_LINE].decode("latin-1").strip()
         words = text.split(None, 2)
         if not words or words[0].upper() != "@PJL":
-            self._ignore(len(line.strip(b"\r\n")))
+            self._ignore(len(line.rstrip(b"\r\n")))  # `@PJLX` is no command either
             return
         command, rest = (words[1].upper() if len(words) > 1 else ""), (words[2] if len(words) > 2 else "")
         match command:
