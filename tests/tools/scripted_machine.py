@@ -34,6 +34,7 @@ class Script:
     refuse: str = ""  # after everything arrived
     refuse_at: int | None = None  # as soon as so many octets arrived, unasked
     drop_at: list[int] = field(default_factory=list)  # close the connection when so many octets arrived, once each
+    dark: int = 0  # closes so many connections at once, after one was dropped
     lie: bool = False  # claims the new version, runs the old content
     silent: bool = False  # never answers
     states: tuple[str, ...] = ("CHECKING", "STAGED", "REWRITING", "VERIFYING", "COMMITTED")
@@ -96,6 +97,9 @@ class ScriptedMachine:
             except OSError:
                 return
             with connection:
+                if self.script.dark and self.received:
+                    self.script.dark -= 1
+                    continue
                 connection.settimeout(0.05)
                 self.converse(connection)
 

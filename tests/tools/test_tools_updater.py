@@ -16,7 +16,7 @@ from fauxfax_tools.dialects.reference import ReferenceDialect
 from fauxfax_tools.errors import Busy, Interrupted, LinkLost, Refused
 from fauxfax_tools.links import find_link
 from fauxfax_tools.steps import Bar, Event, Notice, Phase, Progress
-from fauxfax_tools.updater import Options, Outcome, Result, Updater
+from fauxfax_tools.updater import RESUMES, Options, Outcome, Result, Updater
 
 StartMachine = Callable[..., ScriptedMachine]
 WriteFile = Callable[..., Path]
@@ -126,6 +126,12 @@ def test_a_broken_transfer_is_taken_up_where_it_broke(
     assert run(target.link, code_file(), events.append).outcome is Outcome.UPDATED
     assert [offer.offset > 0 for offer in target.offers] == [False] + [True] * len(drops)
     assert any(isinstance(event, Notice) and "going on from there" in event.text for event in events)
+
+
+def test_a_machine_that_loses_power_in_the_middle_is_waited_for(machine: StartMachine, code_file: WriteFile) -> None:
+    target = machine(drop_at=[100_000], dark=RESUMES + 2)
+    assert run(target.link, code_file()).outcome is Outcome.UPDATED
+    assert target.script.dark == 0
 
 
 def test_a_transfer_that_breaks_again_and_again_is_given_up(machine: StartMachine, code_file: WriteFile) -> None:

@@ -115,7 +115,7 @@ class Updater:
                 return Result(Outcome.UPDATED, machine, self._attempt())
             except _TransferBroken as broken:
                 self._report(Notice(f"{broken}; taking the transfer up again"))
-                self._reopen(self._options.patience)
+                self._await_answer()
         if reason := self._last_reason():
             raise self._refusal(reason)
         raise LinkLost(f"{self._title}: the transfer broke {RESUMES + 1} times; check the cable and run this again")
@@ -257,6 +257,20 @@ class Updater:
         """Find the machine again. What was half read of the old connection would spoil the first answer of the new."""
         reopen(self._link, seconds)
         self._dialect.forget()
+
+    def _await_answer(self) -> None:
+        """Find the machine again after a broken transfer; one without power may be reached and yet say nothing."""
+        deadline = Deadline(self._options.patience)
+        while True:
+            self._reopen(deadline.left)
+            try:
+                self._dialect.status()
+            except OSError:
+                if deadline.passed:
+                    raise
+                time.sleep(POLL)
+            else:
+                return
 
     def _runs(self, firmware: dict[str, Installed]) -> bool:
         wanted = self._image.hashes
