@@ -267,9 +267,11 @@ class ControlServer:
 
     async def _changed_or_stopping(self, changed: asyncio.Event) -> bool:
         waits = [asyncio.ensure_future(changed.wait()), asyncio.ensure_future(self._stopping.wait())]
-        done, pending = await asyncio.wait(waits, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
-        for wait in pending:
-            wait.cancel()
+        try:
+            done, _ = await asyncio.wait(waits, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also when the client has gone and this is cancelled
+            for wait in waits:
+                wait.cancel()
         return bool(done)
 
 
