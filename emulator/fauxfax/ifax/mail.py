@@ -13,7 +13,7 @@ from email.message import Message
 from html.parser import HTMLParser
 
 from fauxfax.errors import FormatError
-from fauxfax.ifax.mime import MimeLimits, Part, leaves, parse, read_headers
+from fauxfax.ifax.mime import MimeLimits, Part, leaves, parse, parse_headers, read_headers
 from fauxfax.imaging import text, tiff
 from fauxfax.imaging.page import Page
 
@@ -61,7 +61,7 @@ def open_document(message: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
     try:
         tree = parse(message, limits.mime)
     except FormatError as error:
-        return Document({}, (), str(error))
+        return unopened(message, str(error))
     pages, failures = _all_pages(tree, limits)
     if not pages and not failures:
         failures.append("the message has nothing to print")
@@ -69,8 +69,17 @@ def open_document(message: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
     if len(pages) > limits.image.pages or decoded > limits.image.decoded:
         failures.append(f"{len(pages)} pages of {decoded} octets: more than a document may have")
         pages = []
-    notification = tree.get_content_type() in ("multipart/report", "message/disposition-notification")
-    return Document(read_headers(tree), tuple(pages), "; ".join(failures[:_FAILURES]), notification)
+    return Document(read_headers(tree), tuple(pages), "; ".join(failures[:_FAILURES]), _is_notification(tree))
+
+
+def unopened(message: bytes, failure: str) -> Document:
+    """The document of a message that must not be opened again: what its headers say, and why it failed."""
+    top = parse_headers(message)
+    return Document(read_headers(top), (), failure, _is_notification(top))
+
+
+def _is_notification(tree: Message) -> bool:
+    return tree.get_content_type() in ("multipart/report", "message/disposition-notification")
 
 
 def error_sheet(document: Document, sender: str) -> list[Page]:

@@ -27,6 +27,8 @@ HEADERS = (
 """The headers a document keeps."""
 _HEADER_LENGTH = 2000
 """Characters kept of one header: a project value."""
+_HEADERS_LENGTH = 256 * 1024
+"""Octets in which the headers of a message that is not opened are looked for: a project value."""
 
 _NESTING = re.compile(rb"^content-type:\s*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)
 _FIRST_BOUNDARY = re.compile(r"^--([!-~](?:[ -~]{0,68}[!-~])?)[ \t]*\r?$", re.MULTILINE)
@@ -74,6 +76,14 @@ def parse(message: bytes, limits: MimeLimits = DEFAULT_LIMITS) -> Message:
         return _with_boundary(tree)
     except _UNREADABLE as error:
         raise FormatError(f"the message cannot be read as MIME ({type(error).__name__})") from None
+
+
+def parse_headers(message: bytes) -> Message:
+    """The headers alone, of a message whose body is not to be parsed; none if they cannot be read."""
+    try:
+        return BytesParser(policy=compat32).parsebytes(message[:_HEADERS_LENGTH], headersonly=True)
+    except _UNREADABLE:
+        return Message()
 
 
 def read_headers(tree: Message) -> dict[str, str]:

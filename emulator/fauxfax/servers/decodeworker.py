@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from fauxfax.errors import FormatError
 from fauxfax.ifax.host import BINARY
-from fauxfax.ifax.mail import Document, error_sheet, open_document
+from fauxfax.ifax.mail import Document, error_sheet, open_document, unopened
 from fauxfax.imaging import pdf, prints, tiff
 from fauxfax.imaging.page import Page
 from fauxfax.servers.decoder import PageSummary
@@ -55,7 +55,7 @@ def _allow(processor_seconds: int) -> None:
 
 def _work(job: dict[str, Any], message: bytes) -> list[dict[str, Any]]:
     """One job: the folder, then its answers."""
-    document = Document({}, (), job["failure"]) if "failure" in job else _open(message, job["envelope"]["body"])
+    document = unopened(message, job["failure"]) if "failure" in job else _open(message, job["envelope"]["body"])
     sender = job["envelope"]["sender"]
     pages = list(document.pages) if not document.failure else error_sheet(document, sender)
     summaries = [_summary(number, page) for number, page in enumerate(pages, 1)]
@@ -138,5 +138,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _silence_codecs() -> None:
+    """What libtiff prints about a sender's rows is counted here anyway; what Python says of this program stays seen."""
+    sys.stderr = os.fdopen(os.dup(2), "w")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
 if __name__ == "__main__":
+    _silence_codecs()
     main(int(sys.argv[1]), int(sys.argv[2]), sys.stdin.buffer, sys.stdout.buffer)
