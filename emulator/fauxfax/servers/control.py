@@ -24,17 +24,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fauxfax.errors import FauxfaxError, Misuse
 from fauxfax.events import EventStream, Record
@@ -49,6 +52,11 @@ MAX_ADVANCE = 86400.0
 """Machine seconds that a manual clock is moved in one go: a project value."""
 KEEP_ALIVE = 15.0
 """Seconds between comments on a silent event stream, so that a dead peer is noticed."""
+MAX_CONNECTIONS = 128
+"""Connections at a time; the next one is closed at once. A project value."""
+REQUEST_SECONDS = 30.0
+"""A connection that has made no whole request by then is closed (real seconds). A project value."""
+log = logging.getLogger(__name__)
 
 
 class Controllable(Protocol):
@@ -119,7 +127,7 @@ class ControlServer:
             uvicorn.Config(
                 self._application(),
                 lifespan="off",
-                http="h11",
+                http=_Connection,
                 ws="none",
                 log_level="warning",
                 access_log=False,
@@ -275,6 +283,24 @@ class ControlServer:
         return bool(done)
 
 
+class _Connection(H11Protocol):
+    """uvicorn's connection with a limit to how many there are, and to how long each may take for its first request."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._drop(f"{MAX_CONNECTIONS} connections are open")
+        self.loop.call_later(REQUEST_SECONDS, self._check_request)
+
+    def _check_request(self) -> None:
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self._drop(f"no request in {REQUEST_SECONDS:g} s")
+
+    def _drop(self, reason: str) -> None:
+        log.warning("control: %s dropped: %s", self.client, reason)
+        self.transport.abort()
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: the command owns SIGINT and SIGTERM."""
 
@@ -304,7 +330,8 @@ async def _body(request: Request) -> Mapping[str, object]:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, status_code=error.status_code)
+    close = {"connection": "close"}  # the rest of a body that was refused is not waited for
+    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=close)
 
 
 async def _own_error(_: Request, error: Exception) -> Response:

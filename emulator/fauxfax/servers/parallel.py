@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 
 from fauxfax.hostport.port import Port
+from fauxfax.servers.streams import BACKLOG
 from fauxfax.servers.tap import Tap, tapped
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class ParallelServer:
     async def start(self, host: str, port: int) -> int:
         """Listen. Returns the port that is really used."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(tapped(lambda: Cable(self), self.tap), host, port)
+        self._server = await loop.create_server(tapped(lambda: Cable(self), self.tap), host, port, backlog=BACKLOG)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

@@ -18,6 +18,8 @@ IDLE_SECONDS = 300.0
 MAX_CONNECTIONS = 64
 """Connections at a time; the next one is closed at once. A project value."""
 
+BACKLOG = 1024
+"""Connections that wait to be taken in: a crowd keeps nobody waiting for a second SYN. A project value."""
 log = logging.getLogger(__name__)
 
 
@@ -124,7 +126,9 @@ class StreamServer:
     async def start(self, host: str, port: int) -> int:
         """Listen. Returns the port that is really used."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(tapped(lambda: self._connect(self._connections), self.tap), host, port)
+        self._server = await loop.create_server(
+            tapped(lambda: self._connect(self._connections), self.tap), host, port, backlog=BACKLOG
+        )
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

@@ -17,6 +17,7 @@ from fauxfax.errors import FormatError
 from fauxfax.hostport import usbip
 from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import BIDIRECTIONAL, PRINTER_CLASS, PRINTER_SUBCLASS, Speed
+from fauxfax.servers.streams import BACKLOG
 
 Plug = Callable[[], PrinterFunction]
 """Puts a cable into a machine's USB socket."""
@@ -51,7 +52,7 @@ class UsbipServer:
     async def start(self, host: str, port: int) -> int:
         """Listen. Returns the port that is really used."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: UsbipConnection(self), host, port)
+        self._server = await loop.create_server(lambda: UsbipConnection(self), host, port, backlog=BACKLOG)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

@@ -15,6 +15,7 @@ from fauxfax.clock import Clock
 from fauxfax.errors import FormatError
 from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbredir import Kind, Packet, Status, Wire, octets
+from fauxfax.servers.streams import BACKLOG
 
 GREETING_SECONDS = 30.0
 """A connection that has not said hello by then is closed (machine seconds). A project value."""
@@ -44,7 +45,7 @@ class UsbredirServer:
     async def start(self, host: str, port: int) -> int:
         """Listen. Returns the port that is really used."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: UsbredirConnection(self), host, port)
+        self._server = await loop.create_server(lambda: UsbredirConnection(self), host, port, backlog=BACKLOG)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
