@@ -10,7 +10,8 @@ from fauxfax_tools.links.base import Deadline, Link
 REPLY_END = b"\f"
 REPLY_LIMIT = 64 * 1024  # octets of one reply; a machine that says more without an end is not listened to
 READ_SIZE = 64 * 1024
-ANSWER_TIMEOUT = 10.0  # seconds for an answer to a question
+ANSWER_TIMEOUT = 10.0  # seconds of silence for an answer to a question
+ANSWER_LIMIT = 180.0  # seconds in all: a question may wait in the network behind megabytes of a code file
 BUSY_TIMEOUT = 60.0  # seconds a machine may take nothing at all while octets wait for it
 
 
@@ -53,15 +54,19 @@ class Conversation:
                 self._unasked(reply)
 
     def ask(self, question: bytes, is_answer: Callable[[str], bool], timeout: float = ANSWER_TIMEOUT) -> str:
-        """Send a question and wait for its answer. Raises LinkLost if none comes in time."""
+        """Send a question and wait for its answer. Raises LinkLost if the machine is silent for so many seconds.
+
+        One that tells its progress meanwhile has not come to the question yet: that counts as no silence.
+        """
         self.send(question)
-        deadline = Deadline(timeout)
+        deadline, limit = Deadline(timeout), Deadline(ANSWER_LIMIT)
         while True:
             while (reply := self._next()) is not None:
                 if is_answer(reply):
                     return reply
                 self._unasked(reply)
-            if deadline.passed:
+                deadline = Deadline(timeout)
+            if deadline.passed or limit.passed:
                 raise LinkLost(f"{self.link.url}: no answer to {_printable(question)} within {timeout:g} s")
             self._read(min(1.0, deadline.left))
 
