@@ -104,6 +104,7 @@ class Update:
 
     password: str = field(default="", repr=False, validator=validators.matches_re(r"[0-9]{0,10}"))
     layout: str = field(default="staged", validator=validators.in_(("staged", "dual")))
+    dialect: str = field(default="reference", validator=validators.in_(("reference", "capture")))
 
 
 @frozen(kw_only=True)
@@ -115,11 +116,14 @@ class Usb:
 
 @frozen(kw_only=True)
 class Capture:
-    """What goes over the wires, into a pcapng file of at most `limit` octets, `snap` of each packet. Empty writes none."""
+    """What goes over the wires, in a pcapng file of at most `limit` octets; of a USB transfer it keeps `snap` octets.
+
+    An empty `file` writes none.
+    """
 
     file: str = ""
     limit: int = field(default=1 << 30, validator=_at_least(1 << 16, "there would be no room for the first packets"))
-    snap: int = field(default=1 << 18, validator=_at_least(256, "the headers would not fit"))
+    snap: int = field(default=1 << 14, validator=_at_least(0, "0 keeps the headers only"))
 
 
 @frozen(kw_only=True)

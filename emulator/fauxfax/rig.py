@@ -28,6 +28,7 @@ from fauxfax.ifax.host import Limits, MessageReceived
 from fauxfax.machine.desk import Desk
 from fauxfax.machine.machine import Machine
 from fauxfax.machine.post import PostRoom
+from fauxfax.machine.recorder import Recorder
 from fauxfax.machine.settings import Settings
 from fauxfax.models import find_model
 from fauxfax.servers.capture import Capture
@@ -155,6 +156,10 @@ class Rig:
             publish=self.machine.events.publish,
             dark=lambda: self.machine.power == "off",
         )
+        if config.update.dialect == "capture":
+            self.machine.recorder = Recorder(
+                state.path / "recordings", model.name, lambda: self.clock.now, self.clock.wall
+            )
         self.machine.receiving = lambda: self._smtp.reservations.octets > 0
         self.machine.events.subscribe(self._power_gone)
         self._capture = _open_capture(config.capture, self.machine)

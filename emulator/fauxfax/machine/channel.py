@@ -25,6 +25,7 @@ from fauxfax.hostport.jobstream import (
 )
 from fauxfax.hostport.port import PortStatus
 from fauxfax.machine.printdesk import PrintDesk
+from fauxfax.machine.recorder import Recorder
 from fauxfax.machine.updates import UpdateDesk
 
 MAX_OUTPUT = 64 * 1024
@@ -37,6 +38,7 @@ class Device(Protocol):
     clock: Clock
     updates: UpdateDesk
     prints: PrintDesk
+    recorder: Recorder | None
 
     @property
     def online(self) -> bool: ...  # noqa: D102
@@ -67,6 +69,8 @@ class Channel:
         self._dropped = 0
         self._silence: Timer | None = None
         self._listener: Callable[[], None] | None = None
+        self._recorder = device.recorder
+        self._number = self._recorder.connection() if self._recorder is not None else 0
 
     @property
     def online(self) -> bool:
@@ -105,6 +109,9 @@ class Channel:
         """See Port."""
         if len(data) > self.room:
             raise Misuse(f"port {self.way}: {len(data)} octets written, room for {self.room}")
+        if self._recorder is not None:
+            self._recorder.note(self.way, self._number, "in", bytes(data))
+            return
         for event in self._stream.feed(bytes(data)):
             self._handle(event)
         self._collect()
@@ -117,11 +124,16 @@ class Channel:
 
     def reset(self) -> None:
         """See Port."""
-        self.end()
+        self._end("reset")
         self._output.clear()
 
     def end(self) -> None:
         """See Port."""
+        self._end("end")
+
+    def _end(self, how: str) -> None:
+        if self._recorder is not None:
+            self._recorder.note(self.way, self._number, how)
         if self._device.updates.owns(self):
             self._device.updates.end("the connection was lost")
         for event in self._stream.end():

@@ -49,6 +49,7 @@ from fauxfax.machine.memory import Memory, Stored
 from fauxfax.machine.panel import Panel
 from fauxfax.machine.parameters import Parameters
 from fauxfax.machine.printdesk import PRINTED, PrintDesk
+from fauxfax.machine.recorder import Recorder
 from fauxfax.machine.settings import Settings
 from fauxfax.machine.updates import UpdateDesk
 from fauxfax.models import Model
@@ -111,6 +112,7 @@ class Machine:
             settings.update_password,
         )
         self.prints = PrintDesk(self)
+        self.recorder: Recorder | None = None
         self.receiving: Callable[[], bool] = lambda: False
         self._publish_document = publish_document
         self._channels: weakref.WeakSet[Channel] = weakref.WeakSet()
@@ -331,14 +333,6 @@ class Machine:
         if not self.engine.idle:
             return "printing"
         return "receiving" if self.receiving() or self.memory.documents else ""
-
-    def ask(self, point: str) -> Rule | None:
-        """The fault rule that fires at this point of an update."""
-        return self.faults.ask(point)
-
-    def declined(self, event: UpdateDeclined) -> None:
-        """A code file was offered, and not taken."""
-        self._publish(event)
 
     def close(self) -> None:
         """Let go of the files. The machine must be off."""

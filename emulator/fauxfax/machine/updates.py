@@ -16,8 +16,8 @@ import hmac
 from typing import Protocol
 
 from fauxfax.clock import Clock, Timer
-from fauxfax.events import UpdateDeclined
-from fauxfax.faults import Rule
+from fauxfax.events import EventStream, UpdateDeclined
+from fauxfax.faults import FaultPlan
 from fauxfax.firmware.flash import CellDefect, Cut, Flash, Operation, PowerLost
 from fauxfax.firmware.loader import Attempt, Boot, Loader, State
 from fauxfax.hostport.jobstream import UpgradeOffered
@@ -52,6 +52,8 @@ class Owner(Protocol):
 class Body(Protocol):
     """What the desk needs of the machine it stands in."""
 
+    events: EventStream
+    faults: FaultPlan
     journal: Journal
 
     @property
@@ -63,16 +65,8 @@ class Body(Protocol):
         """Why no update can be taken now; empty if one can."""
         ...
 
-    def ask(self, point: str) -> Rule | None:
-        """The fault rule that fires at this point."""
-        ...
-
     def refresh(self) -> None:
         """What others see may have changed."""
-        ...
-
-    def declined(self, event: UpdateDeclined) -> None:
-        """An offer was declined."""
         ...
 
     def restart(self) -> None:
@@ -242,7 +236,7 @@ class UpdateDesk:
 
     def _leave(self) -> None:
         """Everything is written: restart, unless a rule says otherwise."""
-        rule = self._body.ask("restart")
+        rule = self._body.faults.ask("restart")
         match rule.action if rule is not None else "":
             case "cut":
                 self._body.power_off(cut=True)
@@ -281,7 +275,7 @@ class UpdateDesk:
         return ""
 
     def _lost_offer(self) -> str:
-        rule = self._body.ask("update")
+        rule = self._body.faults.ask("update")
         match rule.action if rule is not None else "":
             case "cut":
                 self._body.power_off(cut=True)
@@ -297,7 +291,7 @@ class UpdateDesk:
         if self.loader.state is not State.COMMITTED or self._commit_asked:
             return None
         self._commit_asked = True
-        rule = self._body.ask("commit")
+        rule = self._body.faults.ask("commit")
         match rule.action if rule is not None else "":
             case "cut":
                 return torn(operation, 0.5)
@@ -316,7 +310,7 @@ class UpdateDesk:
                 self._declined = attempt
                 self._journal(way, RESULT_DECLINED, reason)
             self._show_failure()
-        self._body.declined(UpdateDeclined(way, reason))
+        self._body.events.publish(UpdateDeclined(way, reason))
         self._body.refresh()
 
     def _show_failure(self) -> None:
