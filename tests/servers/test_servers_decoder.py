@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from fauxfax.errors import FauxfaxError
 from fauxfax.ifax.host import Envelope, Recipient
 from fauxfax.imaging import tiff
+from fauxfax.imaging.page import Coding
 from fauxfax.imaging.raster import Raster
 from fauxfax.servers.decoder import Decoded, Decoder, DecoderLimits
 
@@ -87,10 +89,26 @@ def test_a_message_that_needs_too_much_memory_ends_the_worker_and_not_the_machin
         decoded = await decoder.decode(1, b"Subject: x\r\n\r\n" + b"a" * 60_000_000, ENVELOPE, tmp_path / "0001")
         assert decoded.result == "870"
         assert decoded.reason == "the message ended the decoder"
+        assert decoded.headers == {"Subject": "x"}
         assert decoder.restarts == 1
         assert (await decoder.decode(2, b"\r\nhello\r\n", ENVELOPE, tmp_path / "0002")).result == "R-OK"
 
     with_decoder(work, DecoderLimits(address_space=250 * 1024 * 1024))
+
+
+def test_what_a_codec_prints_about_damage_is_not_printed_on_the_machines_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chance = random.Random(1)
+    fax = bytearray(tiff.write([Raster(1728, 100, chance.randbytes(216 * 100), 204.0, 98.0)], Coding.MR))
+    fax[len(fax) // 2 : len(fax) // 2 + 6] = bytes(6)
+
+    async def work(decoder: Decoder) -> None:
+        decoded = await decoder.decode(1, FAX[: FAX.index(b"II*")] + fax, ENVELOPE, tmp_path / "0001")
+        assert decoded.pages[0].damaged_rows > 0
+
+    with_decoder(work)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_message_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
