@@ -59,6 +59,8 @@ class Receiver:
     """One SMTP session. `peer` is the sender's address, `session` its number; both go into the envelope.
 
     Attributes:
+        waiting: input is only kept, not read: stop reading from the socket.
+        events: what `next_event()` will give.
         closing: the last reply was given: send it and hang up.
         early: octets that came before the banner. They are answered after it.
     """
@@ -82,10 +84,10 @@ class Receiver:
         self._held: Reply | None = None
         self._dot_rule: Rule | None = None
         self._greeted = False
-        self._waiting = True  # for start(), for a verdict, or for resume()
+        self.waiting = True  # for start(), for a verdict, or for resume()
         self._close_after: int | None = None
         self._errors = 0
-        self._events: deque[Event] = deque()
+        self.events: deque[Event] = deque()
         self.closing = False
         self.early = 0
 
@@ -93,11 +95,6 @@ class Receiver:
     def state(self) -> State:
         """Where the session is; see `states`."""
         return self._dialogue.state
-
-    @property
-    def waiting(self) -> bool:
-        """Whether input is only kept, not read: stop reading from the socket."""
-        return self._waiting
 
     @property
     def deadline(self) -> float:
@@ -108,7 +105,7 @@ class Receiver:
 
     def start(self) -> None:
         """The connection is there: greet, or send it away."""
-        self._waiting = False
+        self.waiting = False
         if reason := self._host.refusal():
             self._answer(self._dialogue.unavailable(reason))
             return
@@ -123,7 +120,7 @@ class Receiver:
 
     def refuse(self, reason: str) -> None:
         """The connection is one too many: 421 instead of a banner, or in the middle of a session."""
-        self._waiting = False
+        self.waiting = False
         if not self.closing:
             self._say(self._dialogue.unavailable(reason))
 
@@ -138,14 +135,14 @@ class Receiver:
         else:
             self._input = data if type(data) is bytes else bytes(data)
         self._position = 0
-        if self._waiting:
+        if self.waiting:
             self._keep(len(data))
         else:
             self._run()
 
     def next_event(self) -> Event | None:
         """The oldest event not taken yet."""
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def data_to_send(self) -> bytes:
         """The replies since the last call; pipelined commands are answered in one write."""
@@ -165,7 +162,7 @@ class Receiver:
             )
         self._release()
         self._dialogue.move(Step.VERDICT)
-        self._waiting = False
+        self.waiting = False
         rule, self._dot_rule = self._dot_rule, None
         self._answer(VERDICTS[verdict] if rule is None else VERDICTS[verdict]._replace(rule=rule))
         self._run(answered=True)
@@ -175,7 +172,7 @@ class Receiver:
         if self.closing or self._held is None:
             return
         held, self._held = self._held, None
-        self._waiting = False
+        self.waiting = False
         self._say(held)
         self._run(answered=True)
 
@@ -192,7 +189,7 @@ class Receiver:
 
     def _run(self, *, answered: bool = False) -> None:
         """Read what there is until it is used up, or until somebody must answer first."""
-        while self._position < len(self._input) and not (self._waiting or self.closing):
+        while self._position < len(self._input) and not (self.waiting or self.closing):
             if self._body is not None:
                 self._read_body(self._body)
             elif self._lock_step and answered:
@@ -250,8 +247,8 @@ class Receiver:
         if isinstance(outcome, MessageReceived):
             self._dialogue.move(Step.DOT)
             self._dot_rule = rule
-            self._waiting = True
-            self._events.append(outcome)
+            self.waiting = True
+            self.events.append(outcome)
         else:
             self._release()
             self._dialogue.move(Step.REFUSED)
@@ -300,14 +297,14 @@ class Receiver:
             self._drop()
         elif rule.action == "delay":
             self._held = answer
-            self._events.append(Delay(float(rule.argument)))
+            self.events.append(Delay(float(rule.argument)))
         elif rule.action == "close-after":
             self._input = self._count_down(int(rule.argument), self._input[self._position :])
             self._position = 0
             return True
         elif rule.action != "stall":
             return True
-        self._waiting = True
+        self.waiting = True
         return False
 
     def _say(self, answer: Reply) -> None:
@@ -323,7 +320,7 @@ class Receiver:
             self._body = self._dialogue.open_body()
 
     def _drop(self) -> None:
-        self._events.append(Dropped())
+        self.events.append(Dropped())
         self._close()
 
     def _close(self) -> None:

@@ -204,17 +204,17 @@ class Session(asyncio.BufferedProtocol):
         return self._server.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Octets from the sender are in the buffer."""
-        self.data_received(bytes(self._server.buffer[:nbytes]))
-
-    def data_received(self, data: bytes) -> None:
-        """Octets from the sender."""
-        self._seen = self._server.ticks
-        if self._receiver.waiting:
+        """Octets from the sender are in the buffer. This runs for every packet: it does what most need, and no more."""
+        server, receiver = self._server, self._receiver
+        self._seen = server.ticks
+        if receiver.waiting:
             # One chunk is kept; only who talks on is stopped, which spares the others two system calls a message.
             self._set_reading()
-        self._receiver.feed(data)
-        self._pump()
+        receiver.feed(server.buffer[:nbytes].tobytes())
+        if receiver.events or receiver.closing:
+            self._pump()
+        elif octets := receiver.data_to_send():
+            self._transport.write(octets)
 
     def eof_received(self) -> bool:
         """The sender will say no more: neither will we, once a verdict it waits for has come."""
