@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 
 from fauxfax.errors import FauxfaxError
 from fauxfax.ifax.host import Envelope, MemoryFullError, MessageReceived, Recipient
-from fauxfax.machine.database import Database
-from fauxfax.machine.memory import Memory
+from fauxfax.machine.database import FIRST, Database
+from fauxfax.machine.memory import DISK_RESERVE, Memory
 
 
 def message(size: int = 100, sender: str = "me@example.org") -> MessageReceived:
@@ -73,6 +74,34 @@ def test_a_disk_that_takes_nothing_is_a_full_memory_and_reception_goes_on_when_i
     assert (memory.documents, memory.free_bytes) == (0, 10**6)
     database.writer.execute("PRAGMA max_page_count = 1000000")
     assert memory.store([message(100_000)])
+
+
+def test_a_nearly_full_disk_takes_no_message_so_that_those_it_has_can_be_printed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(path)
+    memory, room = Memory(database, 10**6), [DISK_RESERVE + 99]
+    monkeypatch.setattr(database, "disk_room", lambda: room[0])
+    with pytest.raises(MemoryFullError, match="the disk has"):
+        memory.store([message(100)])
+    room[0] += 1
+    (number,) = memory.store([message(100)])
+    memory.finished(number, "printed", "R-OK")
+    assert memory.free_bytes == 10**6
+
+
+def test_a_memory_of_the_first_version_owes_no_receipts_for_what_it_printed(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.executescript(f"{FIRST} PRAGMA user_version = 1;")
+        states = ("received", "printed", "failed", "receipted")
+        connection.executemany(
+            "INSERT INTO messages (state, envelope, received_at, octets) VALUES (?, ?, 0, 1)",
+            [(state, json.dumps(message(1).envelope.as_dict())) for state in states],
+        )
+    connection.close()
+    memory = Memory(Database(path), 10**6)
+    assert [memory.get(number).state for number in (1, 2, 3, 4)] == ["received"] + ["receipted"] * 3
+    assert memory.without_receipt() == []
 
 
 def test_a_memory_of_another_version_is_refused_with_a_text(path: Path) -> None:

@@ -9,6 +9,7 @@ repeats work but loses no fax.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,10 @@ class Database:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
+
+    def disk_room(self) -> int:
+        """Octets that the file system still takes."""
+        return shutil.disk_usage(self.path.parent).free
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

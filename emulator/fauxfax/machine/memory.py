@@ -10,6 +10,7 @@ after the last page that came out, and what is printed is never printed again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -18,7 +19,12 @@ from dataclasses import dataclass
 from fauxfax.errors import FauxfaxError
 from fauxfax.ifax.host import Envelope, MemoryFullError, MessageReceived
 from fauxfax.machine.database import Database
+from fauxfax.models import MIB
 
+DISK_PATIENCE = 5.0
+"""Seconds until what the disk did not take is tried again: a project value."""
+DISK_RESERVE = 16 * MIB
+"""Octets of the disk that no message may take, so that what is stored can be printed and noted: a project value."""
 _WAITING = "state IN ('received', 'decoding', 'printing')"
 """States of a message that still occupies image memory, as SQL."""
 
@@ -76,6 +82,8 @@ class Memory:
         octets = sum(message.octets for message in messages)
         if octets > self.free_bytes:
             raise MemoryFullError(f"image memory: {octets} octets do not fit, {self.free_bytes} are free")
+        if octets + DISK_RESERVE > (room := self._database.disk_room()):
+            raise MemoryFullError(f"image memory: {octets} octets do not fit, the disk has {room} octets of room")
         self._added += octets
         connection = self._database.writer
         try:
@@ -153,8 +161,9 @@ class Memory:
         self._set(number, "printing", pages=pages)
 
     def page_out(self, number: int, printed: int) -> None:
-        """So many pages are out."""
-        self._set(number, "printing", printed=printed)
+        """So many pages are out. What a full disk does not take is forgotten: a kill then prints that page again."""
+        with contextlib.suppress(sqlite3.Error):
+            self._set(number, "printing", printed=printed)
 
     def finished(self, number: int, state: str, result: str) -> None:
         """`printed`, `failed`, or `receipted` if it owes nobody anything: its place is free, its mail in the tray."""
@@ -172,6 +181,15 @@ class Memory:
         """The numbers of finished documents whose receipts are not all out, oldest first."""
         rows = self._database.quick.execute("SELECT id FROM messages WHERE state IN ('printed', 'failed') ORDER BY id")
         return [row[0] for row in rows]
+
+    def number_above(self, number: int) -> None:
+        """Number the next messages above `number`, so that none is taken for a document that is there already."""
+        quick = self._database.quick
+        if (
+            quick.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'messages'", (number,)).rowcount
+            == 0
+        ):
+            quick.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (number,))
 
     def receipted(self, number: int) -> None:
         """Every receipt of a finished document is out, or never will be."""
