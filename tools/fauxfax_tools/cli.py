@@ -21,6 +21,7 @@ COMMANDS = {
     "local-update": ("local_update", "Update the machine on a cable."),
     "probe": ("probe", "Say which machine answers on a link, and how its last update ended."),
     "codefile": ("codefile", "Build, inspect and verify code files."),
+    "capture": ("capture", "Show, analyse and replay what an unknown tool sent."),
     "send-fax": ("send_fax", "Send a document to a fax by mail."),
 }
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
