@@ -121,14 +121,17 @@ def show(value: Any, as_json: bool, lines: Callable[[Any], list[str]]) -> None:
 
 def _status_lines(status: dict[str, Any]) -> list[str]:
     update, last = status["update"], status["update"]["last"]
+    dark = status["state"] in ("off", "starting")  # then nothing runs, and the loader has not looked yet
+    firmware = {} if dark else status["firmware"]
     lines = [
         f"{status['name']}: {status['model']} (emulated), power {status['power']}, {status['state']}",
-        "firmware  " + ("  ".join(f"{name} {version}" for name, version in status["firmware"].items()) or "none runs"),
-        f"update    {update['state']}" + (f", {update['received']} octets received" if update["received"] else ""),
+        "firmware  " + ("  ".join(f"{name} {version}" for name, version in firmware.items()) or "none runs"),
+        f"update    {'-' if dark else update['state']}"
+        + (f", {update['received']} octets received" if update["received"] else ""),
         f"memory    {status['memory']['documents']} documents, {status['memory']['free_bytes']} octets free",
         *(f"panel     | {line:<20} |" for line in status["panel"]),
     ]
-    if last:
+    if last and status["state"] != "updating":
         lines.insert(3, f"          last: {last['version']} at {last['stage']}: {last['reason'] or 'done'}")
     return (
         lines

@@ -17,6 +17,12 @@ RUN_FILE = "run.json"
 """In the state folder of a running machine: where its control API is, and its process."""
 
 
+def control_url(address: str, port: int) -> str:
+    """The control API's URL; an IPv6 address goes into brackets, and "every address" is reached on the loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class NoMachine(FauxfaxError):  # noqa: N818 - the word of the house
     """Nobody answers at the address."""
 

@@ -111,6 +111,7 @@ def _with_free_ports(
 def _welcome(rig: Rig, announcement: dict[str, Any]) -> list[str]:
     panel = rig.machine.panel.lines
     address = rig.config.ports.address
+    address = f"[{address}]" if ":" in address else address
     recipient = f"fax@{rig.desk.domain}"
     return [
         f"{announcement['name']}: an emulated {announcement['model']}, firmware {announcement['firmware'] or 'none'}",

@@ -154,6 +154,14 @@ class DocumentFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentKept(Event):
+    """A printed document did not get into the tray; it stays in the memory, and is tried again."""
+
+    document: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptSent(Event):
     """An MDN or a DSN for a document was handed to the mail server."""
 

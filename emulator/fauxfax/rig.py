@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from fauxfax import config as configuration
 from fauxfax.attendant import Attendant
-from fauxfax.client import RUN_FILE
+from fauxfax.client import RUN_FILE, control_url
 from fauxfax.clock import Clock, parse_clock
 from fauxfax.errors import Misuse
 from fauxfax.events import PoweredOff, Record
@@ -136,6 +136,7 @@ class Rig:
             _machine_settings(config),
             self.tray.publish,
         )
+        self.machine.memory.number_above(self.tray.last())  # a memory that was deleted begins anew, the tray does not
         self.desk = Desk(self.machine)
         for rule in config.machine.faults:
             self.machine.faults.arm(rule)
@@ -187,7 +188,7 @@ class Rig:
             await self.stop()
             raise
         announcement = self._announcement()
-        run = {"url": f"http://{self.config.ports.address}:{self.ports['control']}", "pid": os.getpid()}
+        run = {"url": control_url(self.config.ports.address, self.ports["control"]), "pid": os.getpid()}
         (self.state.path / RUN_FILE).write_text(json.dumps(run))
         return announcement
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from fauxfax import console
 from fauxfax.client import Client
 from fauxfax.rig import Rig, StateFolder
+from fauxfax.testing import MachineProcess
 from fauxfax.waiting import wait_for, wait_until_ready
 
 
@@ -52,3 +55,36 @@ def test_a_log_that_nobody_reads_any_more_does_not_stop_the_machine(tmp_path: Pa
         process.terminate()
         _, errors = process.communicate(timeout=10.0)
     assert (process.returncode, errors) == (0, "")
+
+
+def test_a_fax_is_not_taken_for_an_old_one_although_the_memory_was_deleted(
+    tmp_path: Path, send_fax: Callable[[MachineProcess, bytes], None], page_tif: bytes
+) -> None:
+    machine = MachineProcess(tmp_path / "machine")
+    for number in (1, 2):
+        machine.start()
+        send_fax(machine, page_tif)
+        machine.wait("fax")
+        assert [document["id"] for document in machine.tray()] == list(range(1, number + 1))
+        machine.stop()
+        for file in machine.state.glob("memory.sqlite*"):
+            file.unlink()
+
+
+@pytest.mark.parametrize("address", ["::1", "::", "0.0.0.0"])
+def test_a_machine_on_any_address_is_found_through_its_state_folder(tmp_path: Path, address: str) -> None:
+    if ":" in address and not _has_ipv6():
+        pytest.skip("this computer has no IPv6 loopback")
+    machine = MachineProcess(tmp_path / "machine", ["--set", f"ports.address={address}"]).start()
+    try:
+        assert Client.find(None, machine.state).get("/v1/machine")["state"] == "ready"
+    finally:
+        machine.stop()
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from fauxfax.events import DocumentPrinted, MessageAccepted, Record
 from fauxfax.ifax.host import Envelope, MessageReceived, Recipient
 from fauxfax.inprocess import InProcessMachine
+from fauxfax.machine.engine import Job
+from fauxfax.machine.post import PostRoom
+from fauxfax.servers import documents
 from fauxfax.servers.documents import DocumentRoom
 from fauxfax.servers.tray import Tray
 
@@ -39,7 +43,7 @@ class Room:
         self.tray = Tray(folder / "tray", folder / "spool")
         self.machine._publish_document = self.tray.publish
         self.decoder = SlowDecoder()
-        self.room = DocumentRoom(self.machine, self.tray, self.decoder)
+        self.room = DocumentRoom(self.machine, PostRoom(self.machine), self.tray, self.decoder)
         self.printed: list[int] = []
         self.machine.events.subscribe(self._notice)
 
@@ -130,4 +134,32 @@ def test_a_message_accepted_twice_by_mistake_is_one_document(tmp_path: Path) -> 
     room = asyncio.run(all_of_it())
     assert room.printed == [1]
     assert room.decoder.decoded == [1]
+    room.host.close()
+
+
+@pytest.mark.parametrize("spool_too", [False, True], ids=["the tray", "the tray and the spool"])
+def test_a_document_printed_while_somebody_deleted_its_folder_comes_into_the_tray_without_new_paper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spool_too: bool
+) -> None:
+    monkeypatch.setattr(documents, "DISK_PATIENCE", 0.01)
+
+    async def all_of_it() -> Room:
+        room = Room(tmp_path)
+
+        keep_count = room.machine.engine._page_done
+
+        def delete(job: Job) -> None:
+            keep_count(job)
+            shutil.rmtree(room.tray.folder)
+            if spool_too:
+                shutil.rmtree(room.tray.prepared(1))
+
+        room.machine.engine._page_done = delete
+        await run(room, "receive", "decoded")
+        return room
+
+    room = asyncio.run(all_of_it())
+    assert room.printed == [1]
+    assert room.machine.since_start["pages"] == 1
+    assert room.tray.holds(1)
     room.host.close()

@@ -14,8 +14,10 @@ from pathlib import Path
 import attrs
 
 from fauxfax.clock import Clock, Timer
+from fauxfax.errors import FauxfaxError
 from fauxfax.events import (
     DocumentFailed,
+    DocumentKept,
     DocumentPrinted,
     ErrorCleared,
     ErrorRaised,
@@ -213,12 +215,8 @@ class Machine:
         self.refresh()
 
     def decoded(self, number: int, page_lengths: Sequence[float]) -> None:
-        """A document is ready for paper; the length of each page in mm."""
+        """A document is ready for paper; the length of each page in mm. Pages that are out are not printed again."""
         self.memory.printing(number, len(page_lengths))
-        self.print_decoded(number, page_lengths)
-
-    def print_decoded(self, number: int, page_lengths: Sequence[float]) -> None:
-        """Give a document to the engine, after the pages that are already out."""
         message = self.memory.get(number)
         if message is not None and self.running:
             self.engine.print_job(Job(number, page_lengths, message.printed))
@@ -236,7 +234,11 @@ class Machine:
 
     def _job_done(self, job: Job) -> None:
         message = self.memory.get(job.document)
-        self._publish_document(job.document)
+        try:
+            self._publish_document(job.document)
+        except (FauxfaxError, OSError) as error:
+            self._publish(DocumentKept(job.document, str(error)))
+            return
         self.memory.finished(job.document, "printed", RESULT_OK)
         self.database.count("pages", len(job.lengths))
         if message is not None:

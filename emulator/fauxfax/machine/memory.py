@@ -191,6 +191,12 @@ class Memory:
         ):
             quick.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (number,))
 
+    def number_above(self, number: int) -> None:
+        """Number the next messages above `number`, so that none is taken for a document that is there already."""
+        quick = self._database.quick
+        if quick.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'messages'", (number,)).rowcount == 0:
+            quick.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (number,))
+
     def receipted(self, number: int) -> None:
         """Every receipt of a finished document is out, or never will be."""
         self._set(number, "receipted")

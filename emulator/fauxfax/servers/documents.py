@@ -13,7 +13,7 @@ import sqlite3
 from collections import deque
 
 from fauxfax.errors import FauxfaxError
-from fauxfax.events import FirmwareStarted, MessageAccepted, Record
+from fauxfax.events import DocumentKept, FirmwareStarted, MessageAccepted, Record
 from fauxfax.machine.machine import Machine
 from fauxfax.machine.memory import Stored
 from fauxfax.machine.post import PostRoom
@@ -65,6 +65,8 @@ class DocumentRoom:
         match record.event:
             case MessageAccepted(message=number):
                 self._queue.append(number)
+            case DocumentKept(document=number, reason=reason):
+                self._try_again(number, reason)
             case FirmwareStarted():  # the engine lost its jobs with the power: all that waits is given again
                 self._queue = deque(self._machine.memory.waiting_numbers())
                 self._given = set(self._working)
@@ -88,7 +90,7 @@ class DocumentRoom:
                         self._try_again(number, error)
                     self._working = set()
 
-    def _try_again(self, number: int, error: Exception) -> None:
+    def _try_again(self, number: int, error: object) -> None:
         """The disk did not take it: the message is safe where it is, and is worked on again when there may be room."""
         log.error("document %d waits %g s: %s", number, DISK_PATIENCE, error)
         self._given.discard(number)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,24 @@ class Tray:
         """Put a prepared document into the tray. Doing so again does nothing."""
         source, target = self.prepared(number), self.folder / self.name(number)
         if source.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)  # somebody may have emptied the tray with the tray
             source.rename(target)
             _sync_folder(self.folder)
         elif not target.exists():
             raise FauxfaxError(f"tray: document {number} was never prepared")
 
     def list(self) -> list[dict[str, Any]]:
-        """A summary of each document, oldest first."""
-        numbers = sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdigit())
-        return [self.document(number) for number in numbers]
+        """A summary of each document, oldest first; a folder without one is none of the tray's."""
+        return [self.document(number) for number in self._numbers() if self.holds(number)]
+
+    def last(self) -> int:
+        """The highest number in the tray; 0 if it is empty."""
+        return max(self._numbers(), default=0)
+
+    def _numbers(self) -> Sequence[int]:
+        if not self.folder.exists():
+            return ()
+        return sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdecimal())
 
     def document(self, number: int) -> dict[str, Any]:
         """The `document.json` of one document. Raises FauxfaxError if there is none."""
