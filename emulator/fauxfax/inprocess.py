@@ -6,6 +6,7 @@ Nothing is waited for: machine time passes as fast as the work is done, in the c
 from __future__ import annotations
 
 import tempfile
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -83,6 +84,7 @@ class EmulatedLink:
         """See Link. The machine is made by the first call and is the same one after a restart."""
         if self._host is None:
             self._host = InProcessMachine(self._model)
+            weakref.finalize(self, self._host.close)  # a link has no last close: the machine goes when it does
         while not self._host.machine.online and self._host.pump():
             pass
         self._port = self._host.machine.open_port("emulated")
