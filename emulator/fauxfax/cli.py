@@ -62,6 +62,7 @@ def cli() -> None:
 @click.option("--announce", is_flag=True, help="Print one JSON line when every listener is ready; log to stderr.")
 @click.option("--clock", help=CLOCK_HELP)
 @click.option("--capture", type=click.Path(path_type=Path), help="Write what goes over the wires into FILE.pcapng.")
+@click.option("--trace", type=click.Path(path_type=Path), help="Trace the parallel cable's lines into FILE.vcd.")
 @click.option("--verbose", is_flag=True, help="Show every event, sensors and sessions too.")
 def run(
     model: str | None,
@@ -74,6 +75,7 @@ def run(
     announce: bool,
     clock: str | None,
     capture: Path | None,
+    trace: Path | None,
     verbose: bool,
 ) -> None:
     """Start one machine and every way in, on loopback."""
@@ -86,6 +88,7 @@ def run(
         "machine.name": name,
         "machine.clock": clock,
         "capture.file": capture and str(capture),
+        "capture.trace": trace and str(trace),
     }
     sys.exit(
         console.run(

@@ -118,12 +118,13 @@ class Usb:
 class Capture:
     """What goes over the wires, in a pcapng file of at most `limit` octets; of a USB transfer it keeps `snap` octets.
 
-    An empty `file` writes none.
+    `trace` is a signal trace (VCD) of the parallel cable. An empty path writes no file.
     """
 
     file: str = ""
+    trace: str = ""
     limit: int = field(default=1 << 30, validator=_at_least(1 << 16, "there would be no room for the first packets"))
-    snap: int = field(default=1 << 14, validator=_at_least(0, "0 keeps the headers only"))
+    snap: int = field(default=1 << 13, validator=_at_least(0, "0 keeps the headers only"))
 
 
 @frozen(kw_only=True)

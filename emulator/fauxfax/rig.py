@@ -22,6 +22,7 @@ from fauxfax.clock import Clock, parse_clock
 from fauxfax.errors import Misuse
 from fauxfax.events import PoweredOff, Record
 from fauxfax.firmware import factory
+from fauxfax.hostport.ieee1284 import Peripheral
 from fauxfax.hostport.usb import PrinterFunction
 from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.ifax.host import Limits, MessageReceived
@@ -31,7 +32,7 @@ from fauxfax.machine.post import PostRoom
 from fauxfax.machine.recorder import Recorder
 from fauxfax.machine.settings import Settings
 from fauxfax.models import find_model
-from fauxfax.servers.capture import Capture
+from fauxfax.servers.capture import Capture, SignalTrace
 from fauxfax.servers.control import ControlServer
 from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.devicenodes import DeviceNodes
@@ -164,11 +165,11 @@ class Rig:
         self.machine.receiving = lambda: self._smtp.reservations.octets > 0
         self.machine.events.subscribe(self._power_gone)
         self._capture = _open_capture(config.capture, self.machine)
+        trace, limit = config.capture.trace, config.capture.limit
+        self._trace = SignalTrace(Path(trace), limit, lambda: self.clock.now) if trace else None
         self._servers: list[Listener] = []
         self._local: list[LocalWay] = []
-        self._nodes = DeviceNodes(
-            state.path.absolute() / "dev", self._plug_usb, lambda: self.machine.open_port("parallel")
-        )
+        self._nodes = DeviceNodes(state.path.absolute() / "dev", self._plug_usb, self._plug_parallel)
 
     async def start(self) -> dict[str, Any]:
         """Power on and open every way in. Returns the announcement. Raises Misuse if a port is taken."""
@@ -209,6 +210,8 @@ class Rig:
         self.machine.close()
         if self._capture is not None:
             self._capture.close()
+        if self._trace is not None:
+            self._trace.close()
         self.state.close()
         for result in results:
             if isinstance(result, Exception):
@@ -237,6 +240,14 @@ class Rig:
     def _plug_usb(self) -> PrinterFunction:
         watcher = self._capture.usb() if self._capture is not None else None
         return self.machine.open_usb(Speed[self.config.usb.speed.upper()], watcher)
+
+    def _plug_parallel(self) -> Peripheral:
+        port = self.machine.open_port("parallel")
+        analyser = self._trace.changed if self._trace is not None else None
+        if self._capture is None:
+            return Peripheral(port, scope=analyser)
+        scope = self._capture.parallel(analyser)
+        return Peripheral(port, scope.happened, scope.changed)
 
     async def _open(self, way: str, port: int, server: Listener) -> None:
         address = self.config.ports.address

@@ -38,6 +38,16 @@ pytestmark = [
 ]
 LUA = Path(__file__).parents[2] / "tools" / "fauxfax-1284.lua"
 DISSECTOR = ("-X", f"lua_script:{LUA}")
+PPDEV = """
+import fcntl, os
+port = os.open("/dev/parport0", os.O_RDWR)
+fcntl.ioctl(port, 0x708B)  # PPCLAIM
+fcntl.ioctl(port, 0x40017086, b"A")  # PPWDATA
+for control in (0x0C, 0x0D, 0x0C):  # the strobe
+    fcntl.ioctl(port, 0x40017084, bytes((control,)))
+print(hex(fcntl.ioctl(port, 0x80017081, bytes(1))[0]))
+"""
+"""Strobes one octet into the parallel port, register by register, and prints the status register."""
 Start = Callable[..., MachineProcess]
 
 
@@ -229,6 +239,29 @@ def test_the_lines_of_the_cable_are_dissected(file: Path) -> None:
     assert events == [1, 3, 4, 7, 10]
     assert [phase for event, phase, _ in rows if event == "1"] == ["SETUP"]
     assert {"FORWARD_IDLE", "REQUEST", "HOST_BUSY", "REVERSE_DATA"} <= {phase for _, phase, _ in rows}
+
+
+@pytest.mark.skipif(shutil.which("umockdev-run") is None, reason="no umockdev: install-packages")
+def test_a_program_at_the_registers_is_captured_and_traced(captured: Start, file: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "cable.vcd"
+    machine = captured("--trace", str(trace))
+    nodes = {"UMOCKDEV_DIR": machine.announcement["umockdev"], "LD_PRELOAD": "libumockdev-preload.so.0"}
+    asked = subprocess.run(
+        [sys.executable, "-c", PPDEV],
+        env={**os.environ, **nodes},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    machine.stop()
+    assert asked.stdout == "0xd8\n"
+    seen = fields(file, "ieee1284.event", "ieee1284.event", "ieee1284.phase", options=DISSECTOR)
+    assert seen == [("0", "FORWARD_DATA"), ("0", "FORWARD_IDLE")]
+    dump = trace.read_text()
+    assert dump.startswith("$timescale 1 us $end")
+    assert "b01000001 D" in dump
+    assert dump.count("sFORWARD_DATA P") == 1
 
 
 def test_a_killed_process_leaves_a_file_that_can_be_read(captured: Start, file: Path) -> None:

@@ -30,8 +30,8 @@ _LENGTH = struct.Struct("<I")
 _OPTION = struct.Struct("<HH")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
-Sink = Callable[[tuple[bytes | memoryview, ...]], object]
-"""Takes one block in parts. What it wants to keep of a memoryview it has to copy."""
+Sink = Callable[[int, tuple[bytes | memoryview, ...]], object]
+"""Takes one block: its size, and its parts. What it wants to keep of a memoryview it has to copy."""
 
 
 class Writer:
@@ -41,13 +41,11 @@ class Writer:
         sink: takes the blocks.
         now: the time in nanoseconds since 1970.
         application: who writes, for the section's header.
-        snap: octets of a packet's data that are kept, at most MAX_SNAP.
     """
 
-    def __init__(self, sink: Sink, now: Callable[[], int], application: str, snap: int = MAX_SNAP) -> None:
+    def __init__(self, sink: Sink, now: Callable[[], int], application: str) -> None:
         self._sink = sink
         self._now = now
-        self._snap = min(snap, MAX_SNAP)
         self._interfaces = 0
         self._comments: list[str] = []
         body = struct.pack("<IHHq", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH)
@@ -57,21 +55,18 @@ class Writer:
         """Describe an interface. Returns its number, for `packet()`."""
         options = _option(_NAME, name.encode()) + _option(_DESCRIPTION, description.encode())
         self._block(
-            _INTERFACE, struct.pack("<HHI", link_type, 0, self._snap), options + _option(_RESOLUTION, _NANOSECONDS)
+            _INTERFACE, struct.pack("<HHI", link_type, 0, MAX_SNAP), options + _option(_RESOLUTION, _NANOSECONDS)
         )
         self._interfaces += 1
         return self._interfaces - 1
 
-    def packet(self, interface: int, head: bytes, data: bytes | memoryview = b"") -> None:
-        """Write a packet, now: a protocol's header, and the data it carries, which may be cut short."""
-        now, original = self._now(), len(head) + len(data)
-        if original > self._snap:
-            data = memoryview(data)[: max(0, self._snap - len(head))]
-        kept = len(head) + len(data)
+    def packet(self, interface: int, head: bytes, data: bytes | memoryview = b"", left_out: int = 0) -> None:
+        """Write a packet, now: a protocol's header, and the data it carries, but for so many octets of it."""
+        now, kept = self._now(), len(head) + len(data)
         options = self._said() if self._comments else b""
         length = 32 + (kept + 3 & ~3) + len(options)
-        start = _PACKET_HEAD.pack(_PACKET, length, interface, now >> 32, now & 0xFFFFFFFF, kept, original)
-        self._sink((start, head, data, _PADDING[kept & 3], options, _LENGTH.pack(length)))
+        start = _PACKET_HEAD.pack(_PACKET, length, interface, now >> 32, now & 0xFFFFFFFF, kept, kept + left_out)
+        self._sink(length, (start, head, data, _PADDING[kept & 3], options, _LENGTH.pack(length)))
 
     def comment(self, text: str) -> None:
         """Say this with the next packet."""
@@ -83,14 +78,19 @@ class Writer:
         return bool(self._comments)
 
     def _said(self) -> bytes:
-        options = b"".join(_option(_COMMENT, text.encode()[:MAX_COMMENT]) for text in self._comments)
+        options = b"".join(_option(_COMMENT, _cut(text)) for text in self._comments)
         self._comments.clear()
         return options + _OPTION.pack(_END, 0)
 
     def _block(self, kind: int, body: bytes, options: bytes) -> None:
         options += _OPTION.pack(_END, 0)
         length = 12 + len(body) + len(options)
-        self._sink((_BLOCK.pack(kind, length), body, options, _LENGTH.pack(length)))
+        self._sink(length, (_BLOCK.pack(kind, length), body, options, _LENGTH.pack(length)))
+
+
+def _cut(text: str) -> bytes:
+    """At most MAX_COMMENT octets of it, whole characters all."""
+    return text.encode("utf-8", "replace")[:MAX_COMMENT].decode("utf-8", "ignore").encode()
 
 
 def _option(code: int, value: bytes) -> bytes:

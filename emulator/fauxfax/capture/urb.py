@@ -17,8 +17,9 @@ IN_PROGRESS = -115
 _PRESENT, _ABSENT, _OUTWARD, _INWARD = 0, ord("-"), ord(">"), ord("<")
 DIRECTION_IN = 0x80
 
-PacketWriter = Callable[[bytes, bytes | memoryview], object]
-"""Takes a packet: the header of the block, and its data."""
+PacketWriter = Callable[[bytes, bytes | memoryview, int], object]
+"""Takes a packet: the header of the block, its data, and how many octets of it were left out."""
+HEADER_SIZE = _HEADER.size
 
 
 class Recorder:
@@ -28,14 +29,22 @@ class Recorder:
         write: takes the packets.
         now: the time in nanoseconds since 1970.
         bus, device: the numbers the device has there.
+        snap: octets of a transfer that are kept.
         ids: numbers of blocks, never twice the same in one capture.
     """
 
-    __slots__ = ("_bus", "_device", "_ids", "_now", "_write")
+    __slots__ = ("_bus", "_device", "_ids", "_now", "_snap", "_write")
 
     def __init__(
-        self, write: PacketWriter, now: Callable[[], int], bus: int, device: int, ids: itertools.count[int]
+        self,
+        write: PacketWriter,
+        now: Callable[[], int],
+        bus: int,
+        device: int,
+        ids: itertools.count[int],
+        snap: int,
     ) -> None:
+        self._snap = snap
         self._write = write
         self._now = now
         self._bus = bus
@@ -71,6 +80,11 @@ class Recorder:
         data: bytes | memoryview,
         setup: bytes | None = None,
     ) -> None:
+        left_out = len(data) - self._snap
+        if left_out > 0:
+            data = memoryview(data)[: self._snap]
+        else:
+            left_out = 0
         seconds, rest = divmod(self._now(), 1_000_000_000)
         absent = _INWARD if endpoint & DIRECTION_IN else _OUTWARD
         header = _HEADER.pack(
@@ -78,4 +92,4 @@ class Recorder:
             _ABSENT if setup is None else _PRESENT, _PRESENT if data else absent,
             seconds, rest // 1000, status, length, len(data), setup or bytes(8), 0, 0, 0, 0,
         )  # fmt: skip
-        self._write(header, data)
+        self._write(header, data, left_out)

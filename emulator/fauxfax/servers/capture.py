@@ -18,16 +18,18 @@ import os
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fauxfax.capture import parallel, pcapng
 from fauxfax.capture.tcp import Address, Conversation, End
-from fauxfax.capture.urb import Recorder
+from fauxfax.capture.urb import HEADER_SIZE, Recorder
 from fauxfax.errors import Misuse
 from fauxfax.events import FaultFired, FirmwareStarted, PoweredOff, PoweredOn, Record
 from fauxfax.hostport.ieee1284 import Levels, Phase
 from fauxfax.hostport.usb import Outcome, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import CONFIGURATION, Kind
+from fauxfax.hostport.vcd import VcdTrace
 from fauxfax.servers.tap import Tap
 
 FLUSH_SECONDS = 0.02
@@ -36,6 +38,8 @@ LARGE = 32 * 1024
 """A block of so many octets is written at once, which spares a copy; nor do more gather. A project value."""
 SHOWN_PORTS = {"smtp": 25, "raw": 9100, "lpd": 515, "ftp": 21}
 """The port the machine's end has in the capture, so that dissectors know the protocol wherever it listened."""
+DEFAULT_SNAP = 8 * 1024
+"""What usblp of Linux writes at once: its transfers are kept whole. A project value."""
 BUS = 1
 STATUS = {Outcome.DONE: 0, Outcome.STALLED: -32, Outcome.CANCELLED: -104, Outcome.GONE: -108}
 """How a block ended, as errno of Linux has it."""
@@ -66,11 +70,10 @@ class BoundedFile:
         self._gathered_size = 0
         self._flushing = False
 
-    def write(self, *parts: bytes | memoryview) -> None:
-        """Take octets that belong together: all of them get into the file, or none."""
+    def write(self, size: int, parts: tuple[bytes | memoryview, ...]) -> None:
+        """Take so many octets that belong together: all of them get into the file, or none."""
         if self.ended:
             return
-        size = sum(map(len, parts))
         if self._size + self._gathered_size + size > self._limit:
             self.flush()
             log.warning("capture: %s ends at %d octets; %s allows no more", self.path, self._size, self._key)
@@ -136,13 +139,14 @@ class Capture:
     Args:
         path: the pcapng file, made anew.
         limit: octets of it.
-        snap: octets of one packet that are kept.
+        snap: octets of one USB transfer that are kept. TCP streams are always kept whole.
     """
 
-    def __init__(self, path: Path, *, limit: int, snap: int = pcapng.MAX_SNAP) -> None:
+    def __init__(self, path: Path, *, limit: int, snap: int = DEFAULT_SNAP) -> None:
         self._file = BoundedFile(path, limit, "capture.limit")
         self._now: Callable[[], int] = time.time_ns
-        self._writer = pcapng.Writer(lambda parts: self._file.write(*parts), self._now, "fauxfax", snap)
+        self._writer = pcapng.Writer(self._file.write, self._now, "fauxfax")
+        self._snap = min(snap, pcapng.MAX_SNAP - HEADER_SIZE)
         self._interfaces: dict[str, int] = {}
         self._blocks = itertools.count(1)
         self._devices = itertools.cycle(range(1, 128))
@@ -162,8 +166,7 @@ class Capture:
             machine = Address(here[0], shown or here[1])
             other = Address(there[0], there[1]) if there else Address(here[0], 0)  # it has left already
             client, server = (other, machine) if own is End.SERVER else (machine, other)
-            writer = self._writer
-            return Conversation(client, server, lambda head, data: writer.packet(interface, head, data))
+            return Conversation(client, server, partial(self._writer.packet, interface))
 
         return begin
 
@@ -171,10 +174,10 @@ class Capture:
         """A watcher for one more cable in the USB plug."""
         return UsbWatcher(self._recorder, self._writer.comment)
 
-    def parallel(self) -> ParallelScope:
-        """A scope for the parallel cable."""
+    def parallel(self, beside: Callable[[Levels], None] | None = None) -> ParallelScope:
+        """A scope for the parallel cable; another one may look `beside` it."""
         interface = self._interface(pcapng.LINK_USER0, "parallel-lines", "the lines of the parallel cable, IEEE 1284")
-        return ParallelScope(lambda packet: self._writer.packet(interface, packet))
+        return ParallelScope(partial(self._writer.packet, interface), beside)
 
     def hear(self, record: Record) -> None:
         """Faults that fired and what became of the power go with the next packet as its comment."""
@@ -205,9 +208,13 @@ class Capture:
 
     def _recorder(self) -> Recorder:
         interface = self._interface(pcapng.LINK_USB, "usb", "the USB plug")
-        writer = self._writer
         return Recorder(
-            lambda head, data: writer.packet(interface, head, data), self._now, BUS, next(self._devices), self._blocks
+            partial(self._writer.packet, interface),
+            self._now,
+            BUS,
+            next(self._devices),
+            self._blocks,
+            self._snap,
         )
 
     def _interface(self, link_type: int, name: str, description: str) -> int:
@@ -257,8 +264,9 @@ class UsbWatcher:
 class ParallelScope:
     """Both hooks of a `Peripheral`: `happened` is its trace, `changed` its scope."""
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
+    def __init__(self, write: Callable[[bytes], object], beside: Callable[[Levels], None] | None = None) -> None:
         self._write = write
+        self._beside = beside
         self._event = parallel.NO_EVENT
         self._last: Levels | None = None
 
@@ -272,3 +280,27 @@ class ParallelScope:
             control, status, data, phase = levels
             self._write(parallel.levels(self._event, control, status, data, phase.name))
             self._last, self._event = levels, parallel.NO_EVENT
+        if self._beside is not None:
+            self._beside(levels)
+
+
+class SignalTrace:
+    """A logic analyser on the parallel cable, `hostport.vcd`, with a file that ends at a limit.
+
+    Args:
+        path: the VCD file, made anew.
+        limit: octets of it.
+        now: the time of the trace, in seconds.
+    """
+
+    def __init__(self, path: Path, limit: int, now: Callable[[], float]) -> None:
+        self._file = BoundedFile(path, limit, "capture.limit")
+        self.changed = VcdTrace(self._write, now)
+
+    def close(self) -> None:
+        """Write the rest, and let go of the file."""
+        self._file.close()
+
+    def _write(self, text: str) -> None:
+        octets = text.encode("ascii")
+        self._file.write(len(octets), (octets,))

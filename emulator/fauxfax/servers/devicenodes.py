@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fauxfax.hostport.ieee1284 import Peripheral
-from fauxfax.hostport.port import Port
 from fauxfax.hostport.usb import PrinterFunction
 from fauxfax.servers.ppdev import PpdevDevice
 from fauxfax.servers.umockdev import DeviceTree
@@ -24,10 +23,12 @@ LONGEST_FOLDER = 64
 class DeviceNodes:
     """`/dev/bus/usb/001/NNN` and `/dev/parport0` below `folder`, or below a temporary one if its name is too long."""
 
-    def __init__(self, folder: Path, plug: Callable[[], PrinterFunction], open_port: Callable[[], Port]) -> None:
+    def __init__(
+        self, folder: Path, plug: Callable[[], PrinterFunction], plug_parallel: Callable[[], Peripheral]
+    ) -> None:
         self.folder = folder
         self._plug = plug
-        self._open_port = open_port
+        self._plug_parallel = plug_parallel
 
     async def start(self) -> None:
         """Make them. What an earlier process left is removed first."""
@@ -36,7 +37,7 @@ class DeviceNodes:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._tree = DeviceTree(self.folder)
         self._usb = UsbfsDevice(self._tree, self._plug)
-        self._parport = PpdevDevice(self._tree, Peripheral(self._open_port()))
+        self._parport = PpdevDevice(self._tree, self._plug_parallel())
         await self._usb.start()
         await self._parport.start()
 

@@ -1,0 +1,120 @@
+"""What a capture costs: the same work on a machine that captures and on one that does not, one after the other.
+
+    python benchmarks/capture.py [--runs 5] [--quick]
+
+The table has the medians of both rates, and of what the capture costs within a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import smtplib
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from fauxfax.hostport.jobstream import UEL
+from fauxfax.testing import MachineProcess
+
+sys.path.append(str(Path(__file__).parent))
+from ports import Client, bulk_out
+
+MIB = 1024 * 1024
+ALLOWED = 10.0
+"""Per cent that a capture may cost."""
+
+
+class Row(NamedTuple):
+    """One kind of work: what it does to a machine, and in which unit its rate is."""
+
+    title: str
+    unit: str
+    rate: Callable[[MachineProcess], float]
+
+
+def mails(machine: MachineProcess) -> float:
+    """Messages of 2 KB a second in one session, each durable."""
+    text, count = "Subject: a fax\r\n\r\n" + "a line of text\r\n" * 128, 150
+    with smtplib.SMTP("127.0.0.1", machine.ports["smtp"]) as smtp:
+        start = time.perf_counter()
+        for _ in range(count):
+            smtp.sendmail("jane@example.org", ["fax@uf-8000.local"], text)
+        return count / (time.perf_counter() - start)
+
+
+def raw(machine: MachineProcess) -> float:
+    """MB/s of print data into the raw port."""
+    data = UEL + b"II*\0" + bytes(16 * MIB) + UEL
+    start = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", machine.ports["raw"])) as stream:
+        stream.sendall(data)
+        stream.shutdown(socket.SHUT_WR)
+        while stream.recv(65536):
+            pass
+    return len(data) / (time.perf_counter() - start) / 1e6
+
+
+def bulk(size: int) -> Callable[[MachineProcess], float]:
+    """MB/s of bulk OUT over USB/IP."""
+    return lambda machine: bulk_out(machine.ports["usbip"], size, 1, 0.5).octets / 1e6
+
+
+def control(machine: MachineProcess) -> float:
+    """Control transfers a second over USB/IP, one at a time."""
+    client, count = Client(machine.ports["usbip"]), 3000
+    start = time.perf_counter()
+    for _ in range(count):
+        client.control(bytes((0x00, 9, 1, 0, 0, 0, 0, 0)))
+    rate = count / (time.perf_counter() - start)
+    client.close()
+    return rate
+
+
+ROWS = (
+    Row("mail, 2 KB, one session", "/s", mails),
+    Row("raw port, 16 MiB", "MB/s", raw),
+    Row("USB/IP, 512 B", "MB/s", bulk(512)),
+    Row("USB/IP, 16 KiB", "MB/s", bulk(16 * 1024)),
+    Row("USB/IP, 256 KiB", "MB/s", bulk(256 * 1024)),
+    Row("USB/IP, 1 MiB", "MB/s", bulk(MIB)),
+    Row("USB/IP, control", "/s", control),
+)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="two runs")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fauxfax-bench-") as name:
+        folder = Path(name)
+        file = folder / "run.pcapng"
+        sink = ("--set", "smtp.sink=true", "--set", "capture.limit=64000000000")
+        plain = MachineProcess(folder / "plain", sink).start()
+        capturing = MachineProcess(folder / "capturing", (*sink, "--capture", str(file))).start()
+        try:
+            print(f"{'capture':28}{'off':>14}{'on':>14}{'cost':>9}")
+            for row in ROWS:
+                measure(row, plain, capturing, 2 if options.quick else options.runs)
+        finally:
+            plain.kill()
+            capturing.kill()
+
+
+def measure(row: Row, plain: MachineProcess, capturing: MachineProcess, runs: int) -> None:
+    """One line of the table."""
+    pairs = [(row.rate(plain), row.rate(capturing)) for _ in range(runs)]
+    off, on = (statistics.median(rates) for rates in zip(*pairs, strict=True))
+    cost = statistics.median(100 * (1 - mine / base) for base, mine in pairs)
+    note = "  MORE THAN ALLOWED" if cost > ALLOWED else ""
+    print(f"{row.title:28}{off:9,.0f} {row.unit:4}{on:9,.0f} {row.unit:4}{cost:7.1f} %{note}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

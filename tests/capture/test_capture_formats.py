@@ -1,0 +1,163 @@
+"""The octets of a capture: blocks of pcapng, conversations of TCP, request blocks of USB."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from typing import NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fauxfax.capture.pcapng import LINK_RAW_IP, MAX_COMMENT, Writer
+from fauxfax.capture.tcp import MAX_SEGMENT, Address, Conversation, End
+from fauxfax.capture.urb import HEADER_SIZE, Recorder
+
+NOW = 1_700_000_000_123_456_789
+
+
+class Packet(NamedTuple):
+    time: int
+    data: bytes
+    original: int
+    comments: list[str]
+
+
+def blocks(data: bytes) -> list[tuple[int, bytes]]:
+    """Takes a file apart as a reader does, both lengths checked."""
+    found = []
+    while data:
+        kind, length = struct.unpack_from("<II", data)
+        assert length % 4 == 0
+        assert struct.unpack_from("<I", data, length - 4) == (length,)
+        found.append((kind, data[8 : length - 4]))
+        data = data[length:]
+    return found
+
+
+def options(data: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while data:
+        code, length = struct.unpack_from("<HH", data)
+        found.append((code, data[4 : 4 + length]))
+        data = data[4 + (length + 3 & ~3) :]
+    assert not found or found[-1] == (0, b"")
+    return found[:-1]
+
+
+def packets(data: bytes) -> list[Packet]:
+    found = []
+    for kind, body in blocks(data):
+        if kind == 6:
+            _, high, low, kept, original = struct.unpack_from("<IIIII", body)
+            said = [value.decode() for code, value in options(body[20 + (kept + 3 & ~3) :]) if code == 1]
+            found.append(Packet(high << 32 | low, body[20 : 20 + kept], original, said))
+    return found
+
+
+class File:
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.writer = Writer(self.take, lambda: NOW, "test")
+
+    def take(self, size: int, parts: tuple[bytes | memoryview, ...]) -> None:
+        block = b"".join(parts)
+        assert len(block) == size
+        self.data += block
+
+
+def test_a_file_says_what_it_is_and_on_which_interface_a_packet_was() -> None:
+    file = File()
+    number = file.writer.interface(LINK_RAW_IP, "smtp", "mail")
+    file.writer.packet(number, b"head", memoryview(b"data!"))
+    (section, _), (interface, described), (packet, _) = blocks(bytes(file.data))
+    assert (section, interface, packet) == (0x0A0D0D0A, 1, 6)
+    assert struct.unpack_from("<H", described) == (101,)
+    assert options(described[8:]) == [(2, b"smtp"), (3, b"mail"), (9, b"\x09")]
+    assert packets(bytes(file.data)) == [Packet(NOW, b"headdata!", 9, [])]
+
+
+@given(st.lists(st.tuples(st.binary(max_size=9), st.lists(st.text(max_size=400), max_size=2)), max_size=5))
+def test_every_packet_and_comment_comes_back(said: list[tuple[bytes, list[str]]]) -> None:
+    file = File()
+    number = file.writer.interface(LINK_RAW_IP, "raw", "")
+    for data, comments in said:
+        for comment in comments:
+            file.writer.comment(comment)
+        file.writer.packet(number, b"", data)
+    assert [(one.data, one.comments) for one in packets(bytes(file.data))] == [
+        (data, comments) for data, comments in said
+    ]
+
+
+def test_a_long_comment_is_cut_between_two_characters() -> None:
+    file = File()
+    file.writer.comment("€" * 1000)
+    file.writer.packet(file.writer.interface(LINK_RAW_IP, "raw", ""), b"")
+    (comment,) = packets(bytes(file.data))[0].comments
+    assert comment == "€" * (MAX_COMMENT // 3)
+
+
+class Heard:
+    """Puts the stream together again, as a receiver does, by sequence numbers."""
+
+    def __init__(self, client: Address, server: Address) -> None:
+        self.streams = {client.port: bytearray(), server.port: bytearray()}
+        self.flags: list[int] = []
+
+    def __call__(self, head: bytes, data: bytes | memoryview) -> None:
+        size = 20 if head[0] >> 4 == 4 else 40
+        source, _, sequence, _, _, flags = struct.unpack_from(">HHIIBB", head, size)
+        self.flags.append(flags)
+        if data:
+            assert sequence == 1 + len(self.streams[source])
+            self.streams[source] += data
+
+
+@given(st.lists(st.tuples(st.sampled_from(End), st.binary(max_size=20)), max_size=6), st.booleans())
+def test_what_both_ends_said_can_be_put_together(said: list[tuple[End, bytes]], six: bool) -> None:
+    host = "::1" if six else "127.0.0.1"
+    client, server = Address(host, 40000), Address(host, 25)
+    heard = Heard(client, server)
+    conversation = Conversation(client, server, heard)
+    for end, data in said:
+        conversation.said(end, data)
+    conversation.finished(End.CLIENT)
+    conversation.finished(End.SERVER)
+    conversation.reset(End.SERVER)
+    for end, port in ((End.CLIENT, 40000), (End.SERVER, 25)):
+        assert heard.streams[port] == b"".join(data for who, data in said if who is end)
+    assert heard.flags[:3] == [0x02, 0x12, 0x10]
+    assert heard.flags[-2:] == [0x11, 0x11]
+
+
+def test_a_long_write_is_several_segments_and_nothing_follows_a_reset() -> None:
+    client, server = Address("127.0.0.1", 40000), Address("127.0.0.1", 9100)
+    heard = Heard(client, server)
+    conversation = Conversation(client, server, heard)
+    conversation.said(End.CLIENT, bytes(2 * MAX_SEGMENT + 1))
+    conversation.reset(End.SERVER)
+    conversation.said(End.CLIENT, b"too late")
+    conversation.finished(End.CLIENT)
+    assert len(heard.streams[40000]) == 2 * MAX_SEGMENT + 1
+    assert heard.flags == [0x02, 0x12, 0x10, 0x18, 0x18, 0x18, 0x14]
+
+
+def test_a_transfer_is_two_blocks_and_what_is_left_out_is_counted() -> None:
+    found: list[tuple[bytes, bytes, int]] = []
+    recorder = Recorder(
+        lambda head, data, left_out: found.append((head, bytes(data), left_out)), lambda: NOW, 1, 7,
+        itertools.count(1), 4,
+    )  # fmt: skip
+    number = recorder.submit(0x01, 6, b"abcdef")
+    recorder.complete(number, 0x01, -32, 3, b"")
+    recorder.control(bytes((0x80, 6, 0, 1, 0, 0, 18, 0)), b"xy", 0)
+    assert {len(head) for head, _, _ in found} == {HEADER_SIZE}
+    assert [(head[8:11], data, left_out) for head, data, left_out in found] == [
+        (b"S\x03\x01", b"abcd", 2),
+        (b"C\x03\x01", b"", 0),
+        (b"S\x02\x80", b"", 0),
+        (b"C\x02\x80", b"xy", 0),
+    ]
+    assert struct.unpack_from("<iII", found[1][0], 28) == (-32, 3, 0)
+    assert found[2][0][40:48] == bytes((0x80, 6, 0, 1, 0, 0, 18, 0))
