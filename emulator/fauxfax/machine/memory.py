@@ -185,16 +185,8 @@ class Memory:
     def number_above(self, number: int) -> None:
         """Number the next messages above `number`, so that none is taken for a document that is there already."""
         quick = self._database.quick
-        if (
-            quick.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'messages'", (number,)).rowcount
-            == 0
-        ):
-            quick.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (number,))
-
-    def number_above(self, number: int) -> None:
-        """Number the next messages above `number`, so that none is taken for a document that is there already."""
-        quick = self._database.quick
-        if quick.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'messages'", (number,)).rowcount == 0:
+        cursor = quick.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'messages'", (number,))
+        if cursor.rowcount == 0:
             quick.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)", (number,))
 
     def receipted(self, number: int) -> None:
