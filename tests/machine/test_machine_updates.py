@@ -11,7 +11,7 @@ from machine_bench import Bench, Make
 from code_files import code_file, spoilt
 from fauxfax.events import FaultFired, UpdateDeclined, UpdateStateChanged
 from fauxfax.firmware import codefile
-from fauxfax.firmware.flash import Kind
+from fauxfax.firmware.flash import Cut, Kind, Operation
 from fauxfax.firmware.loader import TRIAL_STARTS, State
 from fauxfax.hostport.usb import Outcome, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import BULK_OUT, Speed
@@ -367,3 +367,24 @@ def test_a_host_that_stalls_on_usb_loses_its_turn_and_the_next_update_passes(ben
     assert pc.machine.versions["SCN"] == OLD
     host.send(data)
     assert pc.ready() == NEW
+
+
+# Time ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["staged", "dual"])
+def test_an_update_takes_the_time_its_cells_take(bench: Make, layout: str) -> None:
+    pc = bench(layout)
+    flash, timing, total = pc.machine.updates.loader.flash, pc.machine.model.timing, [0.0]
+    hook = flash.hook
+
+    def count(operation: Operation) -> Cut | None:
+        erase = timing.erase_sector * operation.size / 65536
+        total[0] += erase if operation.kind is Kind.ERASE else timing.program_octet * operation.size
+        return hook(operation)
+
+    flash.hook, start = count, pc.clock.now
+    pc.send(code_file(PART))
+    pc.until(State.RESTARTING)
+    took, reads = pc.clock.now - start, 3 * 262_144 * timing.read_octet
+    assert took == pytest.approx(total[0] + reads, rel=0.05)
