@@ -67,7 +67,7 @@ class Machine:
 
 @frozen(kw_only=True)
 class Smtp:
-    """The receiver, and who may send."""
+    """The receiver, and who may send. With `inspect` a message is decoded before it is accepted: 554 if it fails."""
 
     domain: str = field(default="", validator=validators.matches_re(r"[A-Za-z0-9.-]*"))
     durable: bool = True
@@ -76,6 +76,7 @@ class Smtp:
     sessions_per_address: int = field(default=32, validator=_at_least(1, "nobody could connect"))
     max_message: int = field(default=0, validator=_at_least(0, "0 means as much as the image memory holds"))
     repair_bare_line_ends: bool = False
+    inspect: bool = False
     aliases: dict[str, str] = field(factory=dict)
     groups: dict[str, tuple[str, ...]] = field(factory=dict)
     address_book: dict[str, str] = field(factory=dict)

@@ -38,6 +38,7 @@ from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.devicenodes import DeviceNodes
 from fauxfax.servers.documents import DocumentRoom
 from fauxfax.servers.ftp import FtpServer
+from fauxfax.servers.inspector import Inspector
 from fauxfax.servers.lpd import LpdServer
 from fauxfax.servers.outbox import Postman
 from fauxfax.servers.parallel import ParallelServer
@@ -144,6 +145,7 @@ class Rig:
         self.ports: dict[str, int] = {}
         self._settings = settings
         self._decoder = Decoder()
+        self._inspector = Inspector() if config.smtp.inspect else None
         post = PostRoom(self.machine)
         self._documents = DocumentRoom(self.machine, post, self.tray, self._decoder)
         self._postman = Postman(self.machine, post, self.tray, config.outbox.host, config.outbox.port)
@@ -156,6 +158,7 @@ class Rig:
             durable=config.smtp.durable,
             stored=self.machine.accepted,
             publish=self.machine.events.publish,
+            inspector=self._inspector,
             dark=lambda: self.machine.power == "off",
         )
         if config.update.dialect == "capture":
@@ -202,6 +205,8 @@ class Rig:
         self.desk.stopping = True
         closing: list[Awaitable[None]] = [server.stop() for server in reversed(self._servers)]
         closing += [local.stop() for local in self._local]
+        if self._inspector is not None:
+            closing.append(self._inspector.stop())
         results = await asyncio.gather(
             *closing, self._documents.stop(), self._decoder.stop(), self._postman.stop(), return_exceptions=True
         )

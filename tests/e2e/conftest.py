@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from e2e_mailserver import MailServer
 from PIL import Image, ImageDraw
 
 from fauxfax.firmware import recipe
@@ -85,3 +86,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., MachineProcess]]:
     yield start
     for machine in machines:
         machine.kill()
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    """Where the machine's own mail goes."""
+    server = MailServer()
+    yield server
+    server.close()

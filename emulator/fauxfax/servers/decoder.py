@@ -82,7 +82,14 @@ class Decoder:
         A message that cannot be decoded, or that kills the worker, gives a folder with an error sheet and a `Decoded`
         that says so. Raises FauxfaxError only if the folder cannot be written.
         """
-        job = {"number": number, "envelope": envelope.as_dict(), "folder": str(folder), "octets": len(message)}
+        return await self._work(number, message, envelope, str(folder))
+
+    async def inspect(self, message: bytes, envelope: Envelope) -> Decoded:
+        """What would become of a message; nothing is written."""
+        return await self._work(0, message, envelope, "")
+
+    async def _work(self, number: int, message: bytes, envelope: Envelope, folder: str) -> Decoded:
+        job = {"number": number, "envelope": envelope.as_dict(), "folder": folder, "octets": len(message)}
         async with self._turn:
             try:
                 return await self._run(job, message)

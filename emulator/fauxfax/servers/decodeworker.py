@@ -72,7 +72,8 @@ def _work(job: dict[str, Any], message: bytes) -> list[dict[str, Any]]:
     }
     original = PRINTED if job["envelope"]["body"] == BINARY else MAILED
     try:
-        _write_folder(Path(job["folder"]), original, message, pages, description)
+        if job["folder"]:  # else nobody wants more than the answer
+            _write_folder(Path(job["folder"]), original, message, pages, description)
     except OSError as error:
         return [{"error": f"{error.strerror}: {error.filename}"}]
     done = {"result": result, "reason": reason, "headers": document.headers, "notification": document.notification}
