@@ -12,6 +12,7 @@ Blocks are gathered for FLUSH_SECONDS and then written whole: a killed process l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -129,7 +130,8 @@ class BoundedFile:
             self._size += size
             return
         self.ended = True
-        os.ftruncate(self._file, self._size)
+        with contextlib.suppress(OSError):  # a pipe has no end to cut off
+            os.ftruncate(self._file, self._size)
         log.warning("capture: %s ends at %d octets: %s", self.path, self._size, reason)
 
 
