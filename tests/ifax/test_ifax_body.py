@@ -116,3 +116,28 @@ def test_two_short_lines_as_long_as_one_are_no_bare_line_end(width: int) -> None
         assert body.feed(message + b".\r\n") > 0
         assert b"".join(body.finish(100)) == message
         assert body.fault is None
+
+
+@pytest.mark.parametrize("octet", [b"\r", b"\n"], ids=["CR", "LF"])
+@pytest.mark.parametrize("place", [0, 1, 77, 78, 79, 32767, 32768, 40_000, 77_998, 77_999])
+def test_one_line_end_alone_is_found_wherever_it_is_in_base64(place: int, octet: bytes) -> None:
+    message = bytearray((b"A" * 76 + b"\r\n") * 1000)
+    message[place : place + 1] = octet if message[place : place + 1] != octet else b"A"
+    body = Body(10**6, 1000)
+    assert body.feed(bytes(message) + b"\r\n.\r\n") > 0
+    body.finish(100)
+    assert body.fault is Fault.BARE_LINE_END
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"x" * 20_000, b"\r\n" * 40_000, b"a.b" * 20_000, b"..\r\n" * 20_000, b"." * 5000 + b"\r\n.." * 5000],
+    ids=["nothing", "no line end", "empty lines", "dots within lines", "dots at every line", "many dots first"],
+)
+def test_a_message_of_an_unusual_kind_is_read_to_its_end(text: bytes) -> None:
+    stream = text + b"\r\n.\r\n"
+    for size in (len(stream), 32 * 1024, 8191):
+        body = Body(10**6, 10**6)
+        assert collect([stream[i : i + size] for i in range(0, len(stream), size)], body) == len(stream)
+        assert (b"".join(body.finish(100)), len(stream)) == reference(stream)
+        assert body.fault is None
