@@ -156,7 +156,7 @@ class ControlServer:
                 Route("/v1/machine", self._answer(lambda _: self._machine.status())),
                 Route("/v1/panel", self._answer(lambda _: self._panel())),
                 Route("/v1/panel/keys", self._keys, methods=["POST"]),
-                Route("/v1/tray", self._answer(lambda _: self._tray.list())),
+                Route("/v1/tray", self._tray_list),
                 Route("/v1/tray/{number:int}", self._answer(lambda r: self._tray.document(r.path_params["number"]))),
                 Route("/v1/tray/{number:int}/{file}", self._tray_file),
                 Route("/v1/journal", self._answer(lambda _: self._machine.journal_entries())),
@@ -218,6 +218,10 @@ class ControlServer:
         elif request.method == "DELETE":
             self._machine.faults.clear()
         return JSONResponse([rule.as_dict() for rule in self._machine.faults.rules])
+
+    async def _tray_list(self, request: Request) -> Response:
+        self._check_origin(request)
+        return JSONResponse(await asyncio.to_thread(self._tray.list))  # thousands of files: nobody else waits
 
     async def _tray_file(self, request: Request) -> Response:
         self._check_origin(request)
