@@ -122,7 +122,8 @@ def pace(data: bytes) -> float:
             timing, size = find_model("UF-8000").timing, len(data)
             staging = -(-size // (64 * KIB)) * (timing.erase_sector + 64 * KIB * timing.program_octet)
             print(
-                f"256 KiB SCN staged in {machine_took:.2f} s of machine time, {staging:.2f} s its cells, {took:.2f} s real"
+                f"256 KiB SCN staged in {machine_took:.2f} s of machine time, {staging:.2f} s of it cells, "
+                f"in {took:.2f} s of real time"
             )
             return took * SLOWED / machine_took
         finally:
