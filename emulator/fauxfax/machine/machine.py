@@ -6,6 +6,7 @@ No socket, no thread, no wall clock. Ways in get a :class:`Channel` each (`open_
 
 from __future__ import annotations
 
+import sqlite3
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ from fauxfax.machine.channel import Channel
 from fauxfax.machine.database import Database
 from fauxfax.machine.engine import Engine, Job
 from fauxfax.machine.journal import RESULT_OK, RESULT_UNREADABLE, Entry, Journal
-from fauxfax.machine.memory import Memory, Stored
+from fauxfax.machine.memory import DISK_PATIENCE, Memory, Stored
 from fauxfax.machine.panel import Panel
 from fauxfax.machine.parameters import Parameters
 from fauxfax.machine.printdesk import PRINTED, PrintDesk
@@ -236,10 +237,13 @@ class Machine:
         message = self.memory.get(job.document)
         try:
             self._publish_document(job.document)
+            self.memory.finished(job.document, "printed", RESULT_OK)
+        except sqlite3.Error:  # a full disk: the pages are out, and are noted when there is room
+            self.clock.deadline(DISK_PATIENCE, lambda: self._job_done(job))
+            return
         except (FauxfaxError, OSError) as error:
             self._publish(DocumentKept(job.document, str(error)))
             return
-        self.memory.finished(job.document, "printed", RESULT_OK)
         self.database.count("pages", len(job.lengths))
         if message is not None:
             self._journal("RCV", message, pages=len(job.lengths), result=RESULT_OK)

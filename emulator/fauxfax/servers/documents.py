@@ -15,14 +15,12 @@ from collections import deque
 from fauxfax.errors import FauxfaxError
 from fauxfax.events import DocumentKept, FirmwareStarted, MessageAccepted, Record
 from fauxfax.machine.machine import Machine
-from fauxfax.machine.memory import Stored
+from fauxfax.machine.memory import DISK_PATIENCE, Stored
 from fauxfax.machine.post import PostRoom
 from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.tray import Tray
 
 MM_PER_INCH = 25.4
-DISK_PATIENCE = 5.0
-"""Seconds until a document that could not be written is tried again: a project value."""
 
 log = logging.getLogger(__name__)
 
