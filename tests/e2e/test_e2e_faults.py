@@ -69,7 +69,7 @@ def check_fired(machine: MachineProcess, rule: str) -> None:
     shown = [sys.executable, "-m", "fauxfax", "fault", "list", "--json", "--url", machine.url]
     (told,) = json.loads(subprocess.run(shown, capture_output=True, check=True, timeout=30).stdout)
     assert told == listed
-    events = [event for event in machine.client.events(0, 0.2) if event["event"] == "fault-fired"]
+    events = [event for event in machine.client.events(0, 1.0) if event["event"] == "fault-fired"]
     assert [(event["rule"], event["point"]) for event in events] == [(rule, rule.split()[0])]
 
 

@@ -39,7 +39,7 @@ def test_a_printed_fax_that_asked_for_it_gets_its_mdn(start: Start, server: Mail
     assert receipt.get_payload()[1].get_payload()[0]["Original-Message-ID"] == "<7@example.org>"
     (line,) = lines(machine, "MDN")
     assert (line["result"], line["peer"], line["document"]) == ("OK", "me@example.org", 1)
-    events = [event for event in machine.client.events(0, 0.3) if event["event"] == "receipt-sent"]
+    events = [event for event in machine.client.events(0, 1.0) if event["event"] == "receipt-sent"]
     assert [(event["kind_of_receipt"], event["to"]) for event in events] == [("MDN", "me@example.org")]
 
 
