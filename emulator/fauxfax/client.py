@@ -32,10 +32,14 @@ class Client:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url if "//" in url else f"//{url}")
+        try:
+            port = parts.port
+        except ValueError:
+            raise FauxfaxError(f"{url!r}: a port is a number from 1 to 65535") from None
         if parts.hostname is None or parts.scheme not in ("", "http"):
             raise FauxfaxError(f"{url!r} is no address of a machine; expected http://HOST:PORT")
         self.url = url
-        self._address = (parts.hostname, parts.port or 8025)
+        self._address = (parts.hostname, port or 8025)
 
     @classmethod
     def find(cls, url: str | None, state: Path) -> Client:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Callable
 
@@ -142,8 +143,8 @@ class RealClock(Clock):
     """Machine time passes as real time does, `factor` times as fast."""
 
     def __init__(self, factor: float = 1.0) -> None:
-        if not factor > 0:
-            raise Misuse(f"clock: the factor must be above 0, not {factor}")
+        if not 0 < factor < math.inf:
+            raise Misuse(f"clock: the factor must be above 0, and finite, not {factor}")
         super().__init__("real" if factor == 1.0 else f"x{factor:g}", factor)
 
 

@@ -28,6 +28,8 @@ from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.ifax.host import Limits, MessageReceived
 from fauxfax.machine.desk import Desk
 from fauxfax.machine.machine import Machine
+from fauxfax.machine.mailupdate import MailUpdate
+from fauxfax.machine.outbox import Due
 from fauxfax.machine.post import PostRoom
 from fauxfax.machine.recorder import Recorder
 from fauxfax.machine.settings import Settings
@@ -105,17 +107,26 @@ class StateFolder:
         """The model this folder belongs to; the first start decides. Raises Misuse if another is wanted."""
         card = self.path / "machine.json"
         if card.exists():
-            kept = str(json.loads(card.read_text())["model"])
+            kept = _kept_model(card)
             if explicit and kept != wanted:
                 raise Misuse(f"state folder {self.path} is a {kept}, not a {wanted}; name another with --state")
             return kept
-        card.write_text(json.dumps({"model": wanted}))
+        fresh = card.with_suffix(".new")  # renamed when it is whole: a kill in between must not leave half a card
+        fresh.write_text(json.dumps({"model": wanted}))
+        fresh.rename(card)
         return wanted
 
     def close(self) -> None:
         """Unlock it."""
         (self.path / RUN_FILE).unlink(missing_ok=True)
         self._lock.close()
+
+
+def _kept_model(card: Path) -> str:
+    try:
+        return str(json.loads(card.read_text(encoding="utf-8"))["model"])
+    except (ValueError, KeyError, TypeError):
+        raise Misuse(f"{card} names no model; remove it, and name the model this folder is of with --model") from None
 
 
 class Rig:
@@ -165,6 +176,8 @@ class Rig:
             self.machine.recorder = Recorder(
                 state.path / "recordings", model.name, lambda: self.clock.now, self.clock.wall
             )
+        if config.update.by_mail:
+            self.machine.mail_update = MailUpdate(self.machine, _poster(config, post))
         self.machine.receiving = lambda: self._smtp.reservations.octets > 0
         self.machine.events.subscribe(self._power_gone)
         self._capture = _open_capture(config.capture, self.machine)
@@ -294,6 +307,19 @@ class Rig:
             }
             for setting in self._settings
         ]
+
+
+def _poster(config: configuration.Config, post: PostRoom) -> Callable[[int, str, Mail], None]:
+    """Sends a mail of the machine's own. Raises Misuse if an update by mail lacks what it needs."""
+    for key, value in (("update.password", config.update.password), ("outbox.host", config.outbox.host)):
+        if not value:
+            raise Misuse(f"update.by_mail needs {key}: set it, or leave update.by_mail off")
+
+    def send(document: int, kind: str, mail: Mail) -> None:
+        post.outbox.put(document, [Due(kind, mail)])
+        post.changed()
+
+    return send
 
 
 class MessageRoom:

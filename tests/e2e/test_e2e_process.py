@@ -13,6 +13,7 @@ import pytest
 
 from fauxfax import console
 from fauxfax.client import Client
+from fauxfax.errors import FauxfaxError
 from fauxfax.rig import Rig, StateFolder
 from fauxfax.testing import MachineProcess
 from fauxfax.waiting import wait_for, wait_until_ready
@@ -88,3 +89,29 @@ def _has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("machine.json", "", "names no model; remove it"),
+        ("machine.json", "[]", "names no model; remove it"),
+        ("memory.sqlite", "no database " * 100, "this memory cannot be read"),
+        ("flash.bin", "no flash", "this is no flash file"),
+    ],
+    ids=["an empty card", "another card", "another memory", "another flash"],
+)
+def test_a_state_folder_that_somebody_broke_is_refused_with_a_sentence(
+    tmp_path: Path, file: str, content: str, sentence: str
+) -> None:
+    (tmp_path / file).write_text(content)
+    command = [sys.executable, "-m", "fauxfax", "run", "--state", str(tmp_path), "--free-ports"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30.0, check=False)
+    assert ended.returncode in (1, 2)
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_that_cannot_be_is_a_sentence() -> None:
+    with pytest.raises(FauxfaxError, match="from 1 to 65535"):
+        Client("http://127.0.0.1:99999")

@@ -94,7 +94,7 @@ def test_a_clock_is_known_by_its_name(text: str, kind: str) -> None:
     assert parse_clock(text).kind == kind
 
 
-@pytest.mark.parametrize("text", ["", "x", "x0", "x-1", "xnan", "10", "slow"])
+@pytest.mark.parametrize("text", ["", "x", "x0", "x-1", "xnan", "xinf", "10", "slow"])
 def test_a_clock_nobody_knows_is_refused(text: str) -> None:
     with pytest.raises(Misuse, match="clock"):
         parse_clock(text)

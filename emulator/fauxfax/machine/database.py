@@ -86,7 +86,13 @@ class Database:
     def _connect(self, synchronous: str) -> sqlite3.Connection:
         # Each connection is used by one thread at a time; the writer's thread is not the one that opened it.
         connection = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise FauxfaxError(
+                f"{self.path}: this memory cannot be read ({error}); move it away to start anew"
+            ) from None
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
