@@ -105,6 +105,7 @@ class Update:
 
     password: str = field(default="", repr=False, validator=validators.matches_re(r"[0-9]{0,10}"))
     layout: str = field(default="staged", validator=validators.in_(("staged", "dual")))
+    by_mail: bool = False
     dialect: str = field(default="reference", validator=validators.in_(("reference", "capture")))
 
 

@@ -48,6 +48,7 @@ from fauxfax.machine.channel import Channel
 from fauxfax.machine.database import Database
 from fauxfax.machine.engine import Engine, Job
 from fauxfax.machine.journal import RESULT_OK, RESULT_UNREADABLE, Entry, Journal
+from fauxfax.machine.mailupdate import MailUpdate
 from fauxfax.machine.memory import DISK_PATIENCE, Memory, Stored
 from fauxfax.machine.panel import Panel
 from fauxfax.machine.parameters import Parameters
@@ -108,14 +109,10 @@ class Machine:
             job_done=self._job_done,
             pages_per_minute=settings.pages_per_minute,
         )
-        self.updates = UpdateDesk(
-            make_loader(self._publish),
-            clock,
-            self,
-            settings.update_password,
-        )
+        self.updates = UpdateDesk(make_loader(self._publish), clock, self, settings.update_password)
         self.prints = PrintDesk(self)
         self.recorder: Recorder | None = None
+        self.mail_update: MailUpdate | None = None
         self.receiving: Callable[[], bool] = lambda: False
         self._publish_document = publish_document
         self._channels: weakref.WeakSet[Channel] = weakref.WeakSet()
@@ -149,6 +146,8 @@ class Machine:
             self._starting.cancel()
             self._starting = None
         self.updates.stop(cut=cut)
+        if self.mail_update is not None:
+            self.mail_update.power_off()
         self.updates.loader.power_off(cut=cut)
         self.engine.power_off()
         self._firmware_stopped()
@@ -207,6 +206,8 @@ class Machine:
         for number in numbers:
             message = self.memory.get(number)
             if message is None:
+                continue
+            if self.mail_update is not None and self.mail_update.take(message):
                 continue
             recipients = tuple(recipient.address for recipient in message.envelope.recipients)
             self._publish(MessageAccepted(number, message.envelope.sender, recipients, message.octets))
@@ -288,6 +289,8 @@ class Machine:
     def press(self, keys: Sequence[str]) -> None:
         """Press keys in order. CLEAR also helps the engine. Raises Misuse for a key that is not there."""
         for key in [self.panel.check_key(key) for key in keys]:
+            if self.mail_update is not None and self.running:
+                self.mail_update.press(key)
             if key == "CLEAR" and self.power == "on":
                 self.engine.help()
                 self.updates.clear_notice()
@@ -394,6 +397,8 @@ class Machine:
                 self.panel.show("printing", (*lamps, "RECEIVE"), page=f"{page:02d}", pages=f"{len(job.lengths):02d}")
             case "error":
                 self.panel.show(self.engine.errors[0].replace("-", "_"), tuple(lamps))
+            case "ready" if self.mail_update is not None and self.mail_update.waits_for_operator:
+                self.panel.show("update_offered", (*lamps, "UPDATE"))
             case "ready" | "recovery" if self.updates.failed_lately:
                 self.panel.show("update_failed", tuple(lamps))
             case state:

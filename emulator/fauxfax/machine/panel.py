@@ -22,6 +22,7 @@ LOADER_TEXTS = {
     "off": "",
     "starting": "LOADER CHECK",
     "recovery": "SEND CODE FILE",
+    "update_offered": "UPDATE? PRESS SET",
 }
 
 

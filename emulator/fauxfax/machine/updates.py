@@ -128,7 +128,7 @@ class UpdateDesk:
             refusal = self.loader.begin(offer.size, offset=offer.offset, sha256=offer.sha256, force=offer.force)
             reason = refusal.reason if refusal is not None else ""
         if reason:
-            self._decline(owner.way, reason)
+            self.decline(owner.way, reason)
             return reason
         self._owner, self._declined, self._commit_asked = owner, None, False
         self._journal(owner.way, RESULT_TAKEN, f"code file of {offer.size} octets, from {offer.offset} on")
@@ -262,6 +262,10 @@ class UpdateDesk:
             return "busy: another update is under way"
         if busy := self._body.busy():
             return f"busy: {busy}"
+        return self.wrong_password(password)
+
+    def wrong_password(self, password: str | None) -> str:
+        """Why this service password opens nothing; empty if it is right, or none is set. Counts for the lock-out."""
         if not self._password:
             return ""
         if self._clock.now < self._locked_until:
@@ -302,7 +306,7 @@ class UpdateDesk:
                 self._longer = float(rule.argument)
         return None
 
-    def _decline(self, way: str, reason: str) -> None:
+    def decline(self, way: str, reason: str) -> None:
         """Keep why an offer was declined, unless that would hide the update under way."""
         if self.loader.state not in ACTIVE:
             attempt = Attempt(component="", version="", stage=self.loader.state.value, reason=reason, offset=0)
