@@ -29,6 +29,7 @@ from fauxfax.servers.ticker import Ticker
 pytestmark = pytest.mark.real
 
 RECIPIENT = "fax@uf-8000.local"
+EXIM = Path(__file__).parents[2] / ".cache/exim/usr/sbin/exim4"
 FAX = tiff.write([Raster(1728, 200, bytes(range(216)) * 200)] * 2)
 
 
@@ -218,4 +219,82 @@ def test_postfix_delivers_and_tries_again_until_it_may(machine: Machine, open_fo
         post(as_mail().as_bytes())
         machine.wait_for(1, 60)
     assert (refused.fired, dropped.fired) == (1, 1)
+    check(machine.messages[0], 3)
+
+
+EXIM_USER = 65533
+"""Exim looks its user up by name; it is given one in a mount namespace of its own."""
+EXIM_SETTINGS = """
+spool_directory = {folder}/spool
+log_file_path = {folder}/%slog
+primary_hostname = queue.example
+qualify_domain = example.org
+keep_environment =
+begin routers
+everything:
+  driver = manualroute
+  route_list = * 127.0.0.1 byname
+  self = send
+  transport = fax
+begin transports
+fax:
+  driver = smtp
+  port = {port}
+  allow_localhost
+  user = {user}
+  group = {user}
+begin retry
+* * F,1h,1s
+"""
+
+
+class Exim:
+    """An Exim of its own with a queue in a folder; it is run for each thing it has to do."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        if not EXIM.exists():
+            pytest.skip("tests/real/fetch-exim has not fetched Exim")
+        if os.geteuid() != 0:
+            pytest.skip("a queue of its own can only be run by root")
+        folder.chmod(0o755)
+        (folder / "conf").write_text(EXIM_SETTINGS.format(folder=folder, port=port, user=EXIM_USER))
+        (folder / "spool").mkdir()
+        os.chown(folder / "spool", EXIM_USER, EXIM_USER)
+        os.chown(folder, EXIM_USER, EXIM_USER)
+        account = f"Debian-exim:x:{EXIM_USER}:"
+        (folder / "passwd").write_text(f"{Path('/etc/passwd').read_text()}{account}{EXIM_USER}::/:/usr/sbin/nologin\n")
+        (folder / "group").write_text(f"{Path('/etc/group').read_text()}{account}\n")
+        binds = " && ".join(f"mount --bind {folder}/{name} /etc/{name}" for name in ("passwd", "group"))
+        script = f'{binds} && exec {EXIM} -C {folder}/conf "$@"'
+        self._command = ["unshare", "--mount", "sh", "-c", script, "exim"]
+        self._log = folder / "mainlog"
+
+    def post(self, mail: bytes) -> None:
+        self._run("-f", "jane@example.org", "-odq", "-i", RECIPIENT, mail=mail)
+
+    def run_queue(self) -> None:
+        self._run("-qff")
+
+    def waiting(self) -> bytes:
+        return self._run("-bp")
+
+    def _run(self, *options: str, mail: bytes = b"") -> bytes:
+        command = [*self._command, *options]
+        done = subprocess.run(command, input=mail, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, (done.stderr, self._log.read_text() if self._log.exists() else "")
+        return done.stdout
+
+
+def test_exim_keeps_a_fax_in_its_queue_until_the_machine_takes_it(machine: Machine, open_folder: Path) -> None:
+    rules = ("mail times=1 -> reply 421 not now", "rcpt times=1 -> reply 450 busy", "dot times=1 -> drop")
+    faults = [machine.host.faults.arm(rule) for rule in rules]
+    exim = Exim(open_folder, machine.port)
+    exim.post(as_mail().as_bytes())
+    for fault in faults:
+        exim.run_queue()
+        assert fault.fired == 1
+        assert b"jane@example.org" in exim.waiting()
+    exim.run_queue()
+    assert exim.waiting() == b""
+    machine.wait_for(1)
     check(machine.messages[0], 3)
