@@ -26,6 +26,7 @@ from fauxfax.hostport.ieee1284 import Peripheral
 from fauxfax.hostport.usb import PrinterFunction
 from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.ifax.host import Limits, MessageReceived
+from fauxfax.ifax.receipt import Mail
 from fauxfax.machine.desk import Desk
 from fauxfax.machine.machine import Machine
 from fauxfax.machine.mailupdate import MailUpdate

@@ -7,9 +7,9 @@ from email import message_from_bytes
 from email.message import EmailMessage
 
 import pytest
-from code_files import code_file, spoilt
 from machine_bench import Bench, Make
 
+from code_files import code_file, spoilt
 from fauxfax.ifax.host import Envelope, MessageReceived
 from fauxfax.ifax.receipt import Mail
 from fauxfax.machine.mailupdate import INSTRUCTION, MailUpdate

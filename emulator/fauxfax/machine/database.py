@@ -47,7 +47,7 @@ OUTBOX = """
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     document INTEGER NOT NULL REFERENCES messages (id),
-    kind TEXT NOT NULL CHECK (kind IN ('MDN', 'DSN', 'RLY')),
+    kind TEXT NOT NULL CHECK (kind IN ('MDN', 'DSN', 'RLY', 'UPD')),
     about TEXT NOT NULL,
     sender TEXT NOT NULL,
     recipient TEXT NOT NULL,

@@ -50,23 +50,13 @@ from fauxfax.machine.engine import Engine, Job
 from fauxfax.machine.journal import RESULT_OK, RESULT_UNREADABLE, Entry, Journal
 from fauxfax.machine.mailupdate import MailUpdate
 from fauxfax.machine.memory import DISK_PATIENCE, Memory, Stored
-from fauxfax.machine.panel import Panel
+from fauxfax.machine.panel import UPDATE_TEXTS, Panel
 from fauxfax.machine.parameters import Parameters
 from fauxfax.machine.printdesk import PRINTED, PrintDesk
 from fauxfax.machine.recorder import Recorder
 from fauxfax.machine.settings import Settings
 from fauxfax.machine.updates import UpdateDesk
 from fauxfax.models import Model
-
-UPDATE_TEXTS = {
-    State.RECEIVING: "update_receiving",
-    State.CHECKING: "update_checking",
-    State.STAGED: "update_checking",
-    State.REWRITING: "update_rewriting",
-    State.VERIFYING: "update_checking",
-    State.COMMITTED: "update_done",
-    State.RESTARTING: "update_done",
-}
 
 
 class Machine:

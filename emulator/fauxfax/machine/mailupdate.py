@@ -50,6 +50,7 @@ class MailUpdate:
         self._token = ""
         self._rest = memoryview(b"")
         self._port: Channel | None = None
+        self._feeding = False
 
     @property
     def waits_for_operator(self) -> bool:
@@ -86,6 +87,7 @@ class MailUpdate:
     def power_off(self) -> None:
         """What was asked for is forgotten."""
         self._offer, self._token, self._rest, self._port = None, "", memoryview(b""), None
+        self._feeding = False
 
     @property
     def _address(self) -> str:
@@ -133,12 +135,16 @@ class MailUpdate:
         self._feed()
 
     def _feed(self) -> None:
-        """Give the job stream what it has room for; the machine calls again when it has more."""
+        """Give the job stream what it has room for; the machine calls again when it has more, also within a write."""
         port = self._port
-        while port is not None and self._rest and (room := port.room):
+        if port is None or self._feeding:
+            return
+        self._feeding = True
+        while self._rest and (room := port.room):
             piece, self._rest = self._rest[:room], self._rest[room:]
             port.write(piece)
-        if port is not None and not self._rest:
+        self._feeding = False
+        if not self._rest:
             self._port = None
             port.on_change(None)
             port.end()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from fauxfax.errors import Misuse
 from fauxfax.events import EventStream, PanelChanged
+from fauxfax.firmware.states import State
 
 WIDTH = 20
 """Characters of a display line: a project value."""
@@ -24,6 +25,17 @@ LOADER_TEXTS = {
     "recovery": "SEND CODE FILE",
     "update_offered": "UPDATE? PRESS SET",
 }
+
+UPDATE_TEXTS = {
+    State.RECEIVING: "update_receiving",
+    State.CHECKING: "update_checking",
+    State.STAGED: "update_checking",
+    State.REWRITING: "update_rewriting",
+    State.VERIFYING: "update_checking",
+    State.COMMITTED: "update_done",
+    State.RESTARTING: "update_done",
+}
+"""Which text shows each state of an update."""
 
 
 def _fill(text: str, values: Mapping[str, object]) -> str:
