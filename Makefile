@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+FUZZ_SECONDS ?= 20
 # Bytecode is what makes a warm start quick.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check real bench sweep facts picture lock clean
+.PHONY: help run test check real bench sweep fuzz facts picture lock clean
 
 help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
@@ -34,6 +35,15 @@ real: $(VENV)/.dev
 #: make sweep   the long fault sweeps, bounded
 sweep: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n auto -m sweep $(ARGS)
+
+#: make fuzz    fuzz the session, the MIME and the TIFF reader (FUZZ_SECONDS=20 each); what it finds lies in .cache/fuzz
+fuzz: $(VENV)/.fuzz
+	@for what in session mime tiff; do \
+	    mkdir -p .cache/fuzz/$$what; \
+	    $(BIN)/python tests/fuzz/fuzz_$$what.py -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+	        -artifact_prefix=.cache/fuzz/$$what- .cache/fuzz/$$what tests/fuzz/corpus/$$what || exit 1; \
+	    echo "$$what: nothing found in $(FUZZ_SECONDS) s"; \
+	done
 
 #: make bench   benchmarks beside their peers
 bench: $(VENV)/.bench
@@ -71,4 +81,8 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 
 $(VENV)/.bench: requirements-bench.lock $(VENV)/.dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
+$(VENV)/.fuzz: requirements-fuzz.lock $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
 	@touch $@

@@ -1,4 +1,4 @@
-"""Renews the three hashed locks (`make lock`): what runs, what the tests need, what the benchmarks need.
+"""Renews the hashed locks (`make lock`): what runs, what the tests, the benchmarks and the fuzzers need.
 
 The resolver lives in a temporary environment and leaves nothing behind. A lock names packages, versions and hashes; it
 never names an index or a host, so it works with whatever index a person's pip is set up for.
@@ -20,6 +20,7 @@ LOCKS = {
     "requirements.lock": ("build",),
     "requirements-dev.lock": ("build", "dev"),
     "requirements-bench.lock": ("build", "dev", "bench"),
+    "requirements-fuzz.lock": ("build", "dev", "fuzz"),
 }
 
 

@@ -21,8 +21,8 @@ def lines(*text: str) -> bytes:
     return "\r\n".join(text).encode() + b"\r\n"
 
 
-def in_base64(data: bytes = FAX) -> str:
-    return base64.encodebytes(data).decode().replace("\n", "\r\n").rstrip()
+def in_base64() -> str:
+    return base64.encodebytes(FAX).decode().replace("\n", "\r\n").rstrip()
 
 
 def as_sister_machine() -> bytes:
