@@ -3,7 +3,9 @@
     python benchmarks/smtp.py [--runs 5] [--quick] [--port N]
 
 Each row is one kind of mail. Every run measures all servers one after the other, so that what else the machine does
-hits all of them; the table has the medians of the messages a second and of the ratios within a run. `--port N` drives
+hits all of them; the table has the medians of the messages a second and of the ratios within a run. `fauxfax` and
+`durable` are the receiver with a store that forgets, or appends and syncs; `run` and `run durable` are whole machines,
+`fauxfax run --set smtp.sink=true`, the latter with every message committed to its memory. `--port N` drives
 whatever listens there (a whole `fauxfax run --set smtp.sink=true`, say) in the place of the receiver on its own.
 """
 
@@ -42,7 +44,7 @@ class Mail(NamedTuple):
 MAILS = (
     Mail("1 KB, 10 sessions", 1_000, 12_000, 10),
     Mail("1 KB, a connection each", 1_000, 4_000, 10, one_each=True),
-    Mail("200 KB, 4 sessions", 200_000, 500, 4),
+    Mail("200 KB, 4 sessions", 200_000, 1_000, 4),
     Mail("2 MB, 4 sessions", 2_000_000, 60, 4),
 )
 
@@ -73,7 +75,8 @@ def server(name: str, *command: str) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with subprocess.Popen([word.replace("PORT", str(port)) for word in command]) as process:
+    words = [word.replace("PORT", str(port)) for word in command]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
         try:
             _wait_for(port)
             yield Server(name, process.pid, port)
@@ -102,12 +105,22 @@ def servers(folder: Path, port: int) -> Iterator[list[Server]]:
             ours = [
                 start(server("fauxfax", python, str(PEERS), "memory", "PORT", str(folder))),
                 start(server("durable", python, str(PEERS), "durable", "PORT", str(folder))),
+                start(server("run", *_machine(durable=False))),
+                start(server("run durable", *_machine(durable=True))),
             ]
         peers = [start(server("aiosmtpd", python, str(PEERS), "aiosmtpd", "PORT", str(folder)))]
         if shutil.which("smtp-sink"):
             user = ["-u", "nobody"] if os.geteuid() == 0 else []
             peers.append(start(server("smtp-sink", "smtp-sink", *user, "127.0.0.1:PORT", "200")))
         yield [*ours, *peers]
+
+
+def _machine(*, durable: bool) -> list[str]:
+    """The command of a whole machine that drops what it has received."""
+    others = [f"ports.{way}=-1" for way in ("raw", "lpd", "ftp", "usbip", "usbredir", "parallel")]
+    settings = [*others, "ports.control=0", "ports.smtp=PORT", "smtp.sink=true", f"smtp.durable={str(durable).lower()}"]
+    sets = [word for setting in settings for word in ("--set", setting)]
+    return [sys.executable, "-m", "fauxfax", "run", "--ephemeral", *sets]
 
 
 def send(target: Server, mail: Mail) -> tuple[float, float]:
@@ -142,7 +155,7 @@ def main() -> None:
         print("benchmark of the receiver: left out, there is no smtp-source here (Debian package postfix)")
         return
     with tempfile.TemporaryDirectory() as folder, servers(Path(folder), options.port) as targets:
-        print(f"{'mail':26}" + "".join(f"{target.name:>24}" for target in targets))
+        print(f"{'mail':26}" + "".join(f"{target.name:>22}" for target in targets))
         for mail in MAILS:
             count = max(20, mail.messages // 10) if options.quick else mail.messages
             _row(mail._replace(messages=count), targets, options.runs)
@@ -157,13 +170,13 @@ def _row(mail: Mail, targets: list[Server], runs: int) -> None:
     for place, target in enumerate(targets):
         rate = statistics.median(run[place][0] for run in results)
         cpu = statistics.median(run[place][1] for run in results)
-        cells.append(f"{rate:>12,.0f}/s {cpu * 1e6:>6,.0f} us ")
+        cells.append(f"{rate:>9,.0f}/s {cpu * 1e6:>6,.0f} us")
         if target.name in ("aiosmtpd", "smtp-sink"):
             for ours in (one for one in targets if one.name not in ("aiosmtpd", "smtp-sink")):
                 ratio = statistics.median(run[targets.index(ours)][0] / run[place][0] for run in results)
                 ratios.append(f"{ours.name} = {ratio:.1f} x {target.name}")
-    print(f"{mail.title:26}" + "".join(f"{cell:>24}" for cell in cells))
-    print(f"{'':26}  " + ", ".join(ratios), flush=True)
+    print(f"{mail.title:26}" + "".join(f"{cell:>22}" for cell in cells))
+    print("".join(f"{'':28}{ratio}\n" for ratio in ratios), end="", flush=True)
 
 
 if __name__ == "__main__":

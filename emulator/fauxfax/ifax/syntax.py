@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -39,12 +38,8 @@ class Path(NamedTuple):
     written: str
 
 
-@lru_cache(maxsize=256)
 def parse_path(text: str) -> Path:
-    """A path and its parameters. Source routes are dropped, missing brackets tolerated. Raises FormatError.
-
-    The last ones are remembered: a fax machine hears the same few paths again and again.
-    """
+    """A path and its parameters. Source routes are dropped, missing brackets tolerated. Raises FormatError."""
     match = _PATH.fullmatch(text)
     if match is None:
         raise FormatError("expected <mailbox>", text[:40])
