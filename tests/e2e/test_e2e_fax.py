@@ -58,7 +58,7 @@ def test_a_page_that_is_no_picture_prints_an_error_sheet_and_says_so(
     fauxfax.wait("fax")
     (document,) = fauxfax.tray()
     assert document["result"] != "R-OK"
-    (entry,) = fauxfax.client.get("/v1/journal")
+    (entry,) = [entry for entry in fauxfax.client.get("/v1/journal") if entry["kind"] == "RCV"]
     assert (entry["result"], entry["pages"]) == ("870", 0)
     assert "TIFF" in entry["note"] or "tiff" in entry["note"]
 
