@@ -110,3 +110,15 @@ def test_a_memory_of_another_version_is_refused_with_a_text(path: Path) -> None:
     connection.close()
     with pytest.raises(FauxfaxError, match="version 99"):
         Database(path)
+
+
+def test_dropped_messages_give_their_places_back_in_one_go(path: Path) -> None:
+    memory = opened(path)
+    numbers = memory.store([message(100), message(200), message(300)])
+    memory.drop(numbers[:2])
+    memory.drop(numbers[:2])
+    assert (memory.documents, memory.free_bytes, memory.waiting_numbers()) == (1, 700, [3])
+    with pytest.raises(FauxfaxError, match="no longer stored"):
+        memory.body(1)
+    again = opened(path)
+    assert (again.documents, again.free_bytes) == (1, 700)

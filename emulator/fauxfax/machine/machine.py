@@ -193,6 +193,10 @@ class Machine:
 
     def accepted(self, numbers: Sequence[int]) -> None:
         """Messages have been stored and acknowledged; they wait to be decoded, or are counted and dropped (`sink`)."""
+        if self.settings.sink:
+            self.memory.drop(numbers)
+            self.sunk += len(numbers)
+            return
         for number in numbers:
             message = self.memory.get(number)
             if message is None:
@@ -201,9 +205,6 @@ class Machine:
                 continue
             recipients = tuple(recipient.address for recipient in message.envelope.recipients)
             self._publish(MessageAccepted(number, message.envelope.sender, recipients, message.octets))
-            if self.settings.sink:
-                self.memory.finished(number, "receipted", RESULT_OK)
-                self.sunk += 1
         self.refresh()
 
     def decoded(self, number: int, page_lengths: Sequence[float]) -> None:
