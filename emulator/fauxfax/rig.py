@@ -299,15 +299,16 @@ class Rig:
         }
 
     def _setting_rows(self) -> list[dict[str, object]]:
-        secret = ("password",)
         return [
-            {
-                "key": setting.key,
-                "value": "(set)" if setting.value and setting.key.endswith(secret) else setting.value,
-                "source": setting.source,
-            }
-            for setting in self._settings
+            {"key": setting.key, "value": self._shown(setting), "source": setting.source} for setting in self._settings
         ]
+
+    def _shown(self, setting: configuration.Setting) -> object:
+        """A setting as it is in force: secrets hidden, ports as they really are."""
+        table, _, name = setting.key.partition(".")
+        if name.endswith("password"):
+            return "(set)" if setting.value else ""
+        return self.ports.get(name, setting.value) if table == "ports" else setting.value
 
 
 def _poster(config: configuration.Config, post: PostRoom) -> Callable[[int, str, Mail], None]:

@@ -215,14 +215,14 @@ class Machine:
             self.engine.print_job(Job(number, page_lengths, message.printed))
             self.refresh()
 
-    def undecodable(self, number: int, reason: str) -> None:
-        """A message could not be made into a document: an error sheet is in the tray, and the journal says why."""
+    def undecodable(self, number: int, reason: str, result: str = RESULT_UNREADABLE) -> None:
+        """A message could not be made into a sound document: its sheet is in the tray, the journal says why."""
         message = self.memory.get(number)
         self._publish_document(number)
-        self.memory.finished(number, "failed", RESULT_UNREADABLE)
+        self.memory.finished(number, "failed", result)
         self._publish(DocumentFailed(number, reason))
         if message is not None:
-            self._journal("RCV", message, pages=0, result=RESULT_UNREADABLE, note=reason)
+            self._journal("RCV", message, pages=0, result=result, note=reason)
         self.refresh()
 
     def _job_done(self, job: Job) -> None:

@@ -113,7 +113,7 @@ class DocumentRoom:
             await self._decoder.decode(number, body, message.envelope, folder)
         document = json.loads((folder / "document.json").read_text(encoding="utf-8"))
         if document["result"] != "R-OK":
-            self._machine.undecodable(number, document["reason"])
+            self._machine.undecodable(number, document["reason"], document["result"])
         elif self._machine.running:  # else power went while it was decoded, and the next start prints it
             self._machine.decoded(number, [_length(page) for page in document["pages"]])
 
@@ -122,7 +122,7 @@ class DocumentRoom:
         if document["result"] == "R-OK":
             self._machine.printed_before(number)
         else:
-            self._machine.undecodable(number, str(document["reason"]))
+            self._machine.undecodable(number, str(document["reason"]), str(document["result"]))
 
 
 def _length(page: dict[str, object]) -> float:
