@@ -18,7 +18,7 @@ run: $(VENV)/.run
 
 #: make test    set up and run the suite that needs no extra system package
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not real and not sweep" $(ARGS)
+	@$(BIN)/python -m pytest -n 6 --dist worksteal -m "not real and not sweep" $(ARGS)
 
 #: make check   ruff, mypy --strict, import-linter
 check: $(VENV)/.dev

@@ -44,6 +44,7 @@ def test_two_cuts_are_survived(layout: str) -> None:
     assert_held(Sweep(UNIFORM, layout).run(middle, middle, depth=2), 600)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_sample_of_three_cuts_is_survived(layout: str, seed: int) -> None:
