@@ -211,8 +211,8 @@ class Rig:
         return announcement
 
     async def watch(self) -> None:
-        """Wait for what must never happen: that the clock or the document room ends. Raises what ended it."""
-        await asyncio.gather(self._ticker.task, self._documents.task)
+        """Wait for what must never happen: that the clock, the documents or the post end. Raises what ended it."""
+        await asyncio.gather(self._ticker.task, self._documents.task, self._postman.task)
 
     async def stop(self) -> None:
         """Close every way in, switch the machine off in order, and let go of the state folder."""

@@ -44,6 +44,12 @@ class Postman:
         """Begin to work on the running loop."""
         self._task = asyncio.create_task(self._run(), name="outbox")
 
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """It ends only with an error nobody foresaw."""
+        assert self._task is not None, "started"
+        return self._task
+
     async def stop(self) -> None:
         """Stop; a mail in the air goes out again at the next start. Raises what ended the work early."""
         self._unsubscribe()
