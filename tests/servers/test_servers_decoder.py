@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import random
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from fauxfax.ifax.host import Envelope, Recipient
 from fauxfax.imaging import tiff
 from fauxfax.imaging.page import Coding
 from fauxfax.imaging.raster import Raster
+from fauxfax.servers import decodeworker
 from fauxfax.servers.decoder import Decoded, Decoder, DecoderLimits
 
 FILES = ["document.json", "document.pdf", "document.tif", "message.eml"]
@@ -132,6 +137,54 @@ def test_a_worker_that_died_between_jobs_is_replaced(tmp_path: Path) -> None:
         assert (await decoder.decode(2, b"\r\nhello\r\n", ENVELOPE, tmp_path / "0002")).result == "R-OK"
 
     with_decoder(work)
+
+
+@pytest.mark.parametrize("missing", [1, len(FAX)], ids=["the last octet", "all of it"])
+def test_a_job_that_ends_early_is_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int) -> None:
+    """The machine was killed while it handed the message over: what came is not what was acknowledged."""
+    monkeypatch.setattr(decodeworker.resource, "setrlimit", lambda *_: None)  # of this process, which goes on
+    job = {"number": 1, "envelope": ENVELOPE.as_dict(), "folder": str(tmp_path / "0001"), "octets": len(FAX)}
+    answers = io.BytesIO()
+    order = json.dumps(job).encode() + b"\n"
+    decodeworker.main(0, 0, io.BytesIO(order + FAX[:-missing]), answers)
+    assert answers.getvalue() == b""
+    assert list(tmp_path.iterdir()) == []
+    decodeworker.main(0, 0, io.BytesIO(order + FAX), answers)
+    assert b'"done"' in answers.getvalue()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system ends the worker of a killed machine on Linux only")
+def test_the_worker_ends_with_a_machine_that_is_killed(tmp_path: Path) -> None:
+    """Else it would write into the spool of the machine that is started next."""
+    program = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from fauxfax.ifax.host import Envelope\n"
+        "from fauxfax.servers.decoder import Decoder\n"
+        "async def work():\n"
+        "    decoder = Decoder()\n"
+        f"    await decoder.inspect(b'\\r\\nhello\\r\\n', Envelope.from_dict({ENVELOPE.as_dict()!r}))\n"
+        "    print(decoder.worker_pid, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(work())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as machine:
+        assert machine.stdout is not None
+        worker = int(machine.stdout.readline())
+        os.kill(worker, signal.SIGSTOP)  # it cannot notice by itself that its input has ended
+        machine.kill()
+    end = time.monotonic() + 20
+    while _alive(worker):
+        assert time.monotonic() < end, "the worker outlives the machine"
+        time.sleep(0.01)
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process is there; one that nobody has waited for yet is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ class Decoder:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "fauxfax.servers.decodeworker", str(self._limits.address_space),
-                str(self._limits.processor_seconds),
+                str(self._limits.processor_seconds), str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE_LIMIT,
                 start_new_session=True,  # a Ctrl-C at the terminal is for the machine, which ends its worker itself
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},

@@ -1,12 +1,18 @@
-"""The worker of `decoder`: jobs on standard input, tray folders on disk, page summaries on standard output."""
+"""The worker of `decoder`: jobs on standard input, tray folders on disk, page summaries on standard output.
+
+It ends with the machine's process, even if that is killed: a worker that outlived it would write into the spool of the
+machine that is started next.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
 import resource
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,22 +34,28 @@ RESULT_UNREADABLE = "870"
 """Nothing, or not everything, could be printed: a project value, the codes of the network are not public."""
 RESULT_DAMAGED = "871"
 """More than a tenth of a page was bad: a project value."""
+PR_SET_PDEATHSIG = 1
+"""prctl(2) of Linux: the signal this process gets when the one that started it ends."""
 
 
 def main(address_space: int, processor_seconds: int, jobs: BinaryIO, answers: BinaryIO) -> None:
-    """Work until the input ends."""
+    """Work until the input ends. A job that ends too early is none: who gave it is gone, and will give it again."""
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
     while order := jobs.readline():
         job = json.loads(order)
         message = jobs.read(job["octets"])
+        if len(message) < job["octets"]:
+            return
         _allow(processor_seconds)
         try:
             lines = _work(job, message)
         except MemoryError:
             raise SystemExit(f"decoder: document {job['number']} needs more than {address_space} octets") from None
-        for line in lines:
-            answers.write(json.dumps(line).encode() + b"\n")
-        answers.flush()
+        try:
+            answers.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+            answers.flush()
+        except BrokenPipeError:
+            return  # nobody is left to hear it
 
 
 def _allow(processor_seconds: int) -> None:
@@ -147,6 +159,15 @@ def _silence_codecs() -> None:
     os.close(nowhere)
 
 
+def _end_with(parent: int) -> None:
+    """Have the system end this process with its parent, if it is Linux; the parent may be gone already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit()
+
+
 if __name__ == "__main__":
+    _end_with(int(sys.argv[3]))
     _silence_codecs()
     main(int(sys.argv[1]), int(sys.argv[2]), sys.stdin.buffer, sys.stdout.buffer)
