@@ -48,6 +48,7 @@ from fauxfax.servers.parallel import ParallelServer
 from fauxfax.servers.rawport import RawPortServer
 from fauxfax.servers.serialport import SerialServer
 from fauxfax.servers.smtp import SmtpServer
+from fauxfax.servers.smtpclient import Relay, Tls
 from fauxfax.servers.tap import Tappable
 from fauxfax.servers.ticker import Ticker
 from fauxfax.servers.tray import Tray
@@ -160,7 +161,7 @@ class Rig:
         self._inspector = Inspector() if config.smtp.inspect else None
         post = PostRoom(self.machine)
         self._documents = DocumentRoom(self.machine, post, self.tray, self._decoder)
-        self._postman = Postman(self.machine, post, self.tray, config.outbox.host, config.outbox.port)
+        self._postman = Postman(self.machine, post, self.tray, _relay(config.outbox))
         self._ticker = Ticker(self.clock)
         self._smtp = SmtpServer(
             self.desk,
@@ -306,9 +307,21 @@ class Rig:
     def _shown(self, setting: configuration.Setting) -> object:
         """A setting as it is in force: secrets hidden, ports as they really are."""
         table, _, name = setting.key.partition(".")
-        if name.endswith("password"):
+        if configuration.is_secret(setting.key):
             return "(set)" if setting.value else ""
         return self.ports.get(name, setting.value) if table == "ports" else setting.value
+
+
+def _relay(outbox: configuration.Outbox) -> Relay:
+    """The mail server. Raises Misuse for settings that do not fit together."""
+    return Relay(
+        host=outbox.host,
+        port=outbox.port,
+        tls=Tls(outbox.tls),
+        user=outbox.user,
+        password=outbox.password,
+        ca=outbox.ca,
+    )
 
 
 def _poster(config: configuration.Config, post: PostRoom) -> Callable[[int, str, Mail], None]:
