@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email
 import os
 import shutil
 import smtplib
+import socket
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from pathlib import Path
 
 import pytest
@@ -25,11 +27,13 @@ from fauxfax.imaging import tiff
 from fauxfax.imaging.raster import Raster
 from fauxfax.servers.smtp import SmtpServer
 from fauxfax.servers.ticker import Ticker
+from fauxfax.testing import MachineProcess
 
 pytestmark = pytest.mark.real
 
 RECIPIENT = "fax@uf-8000.local"
 EXIM = Path(__file__).parents[2] / ".cache/exim/usr/sbin/exim4"
+CERTIFICATES = Path(__file__).parents[1] / "tls"
 FAX = tiff.write([Raster(1728, 200, bytes(range(216)) * 200)] * 2)
 
 
@@ -230,6 +234,7 @@ log_file_path = {folder}/%slog
 primary_hostname = queue.example
 qualify_domain = example.org
 keep_environment =
+{more}
 begin routers
 everything:
   driver = manualroute
@@ -248,16 +253,38 @@ begin retry
 """
 
 
+SUBMISSION = """
+tls_advertise_hosts = *
+tls_certificate = {folder}/mail.pem
+tls_privatekey = {folder}/mail.key
+acl_smtp_rcpt = known
+queue_only
+begin acl
+known:
+  accept authenticated = *
+  deny message = log in first
+begin authenticators
+plain:
+  driver = plaintext
+  public_name = {mechanism}
+  server_prompts = {prompts}
+  server_condition = ${{if and{{{{eq{{{user}}}{{jane}}}}{{eq{{{password}}}{{geheim}}}}}}}}
+  server_set_id = {user}
+  server_advertise_condition = ${{if def:tls_in_cipher}}
+"""
+"""What makes the same Exim an ordinary outgoing server: nobody sends without a login, and none is offered in clear."""
+
+
 class Exim:
     """An Exim of its own with a queue in a folder; it is run for each thing it has to do."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, more: str = "") -> None:
         if not EXIM.exists():
             pytest.skip("tests/real/fetch-exim has not fetched Exim")
         if os.geteuid() != 0:
             pytest.skip("a queue of its own can only be run by root")
         folder.chmod(0o755)
-        (folder / "conf").write_text(EXIM_SETTINGS.format(folder=folder, port=port, user=EXIM_USER))
+        (folder / "conf").write_text(EXIM_SETTINGS.format(folder=folder, port=port, user=EXIM_USER, more=more))
         (folder / "spool").mkdir()
         os.chown(folder / "spool", EXIM_USER, EXIM_USER)
         os.chown(folder, EXIM_USER, EXIM_USER)
@@ -277,6 +304,16 @@ class Exim:
 
     def waiting(self) -> bytes:
         return self._run("-bp")
+
+    def talk(self, connection: socket.socket) -> None:
+        """Be the server of one connection, as inetd would have it."""
+        command = [*self._command, "-bs"]
+        subprocess.run(command, stdin=connection, stdout=connection, stderr=subprocess.PIPE, timeout=60, check=False)
+
+    def queued(self) -> list[Message]:
+        """The mails in the queue."""
+        numbers = [line.split()[2].decode() for line in self.waiting().splitlines() if b"<" in line]
+        return [email.message_from_bytes(self._run("-Mvc", number)) for number in numbers]
 
     def _run(self, *options: str, mail: bytes = b"") -> bytes:
         command = [*self._command, *options]
@@ -298,3 +335,59 @@ def test_exim_keeps_a_fax_in_its_queue_until_the_machine_takes_it(machine: Machi
     assert exim.waiting() == b""
     machine.wait_for(1)
     check(machine.messages[0], 3)
+
+
+@contextlib.contextmanager
+def listening(exim: Exim) -> Iterator[int]:
+    """An Exim started for each connection to a port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        exim.talk(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(30)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "prompts", "user", "password"),
+    [("PLAIN", ":", "$auth2", "$auth3"), ("LOGIN", "<| User | Password", "$auth1", "$auth2")],
+    ids=["PLAIN", "LOGIN"],
+)
+def test_a_receipt_leaves_by_exim_that_wants_starttls_and_a_login(
+    open_folder: Path, tmp_path: Path, mechanism: str, prompts: str, user: str, password: str
+) -> None:
+    for name in ("mail.pem", "mail.key"):
+        shutil.copy(CERTIFICATES / name, open_folder)
+        (open_folder / name).chmod(0o644)
+    more = SUBMISSION.format(folder=open_folder, mechanism=mechanism, prompts=prompts, user=user, password=password)
+    exim = Exim(open_folder, 25, more)
+    with listening(exim) as port:
+        settings = {"host": "127.0.0.1", "port": port, "tls": "starttls", "ca": open_folder / "mail.pem",
+                    "user": "jane", "password": "geheim"}  # fmt: skip
+        sets = [word for name, value in settings.items() for word in ("--set", f"outbox.{name}={value}")]
+        machine = MachineProcess(tmp_path / "machine", sets).start()
+        try:
+            mail = as_mail()
+            mail["Disposition-Notification-To"] = "jane@example.org"
+            with smtplib.SMTP("127.0.0.1", machine.ports["smtp"]) as client:
+                client.send_message(mail)
+            end = time.monotonic() + 30
+            while not (queued := exim.queued()) and time.monotonic() < end:
+                time.sleep(0.1)
+            shown = {row["key"]: row["value"] for row in machine.client.get("/v1/config")}
+        finally:
+            machine.stop()
+    assert [message["Subject"] for message in queued] == ["Read Receipt:a fax"]
+    assert "with esmtpsa" in queued[0]["Received"], "secret, and with a login"
+    assert (shown["outbox.user"], shown["outbox.password"]) == ("jane", "(set)")
+    assert "geheim" not in (tmp_path / "machine.log").read_text()
