@@ -176,6 +176,10 @@ class Machine:
             self.engine.power_on()
         self.refresh()
         self.updates.started(boot)
+        if self.mail_update is not None and self.running:
+            for message in self.memory.waiting():  # power may have gone between their storing and their being noticed
+                if message.state == "received":
+                    self.mail_update.take(message)
 
     def restart(self) -> None:
         """The loader asks for a restart: the bus goes away, then comes back."""
