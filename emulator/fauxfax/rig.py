@@ -185,6 +185,7 @@ class Rig:
         self._capture = _open_capture(config.capture, self.machine)
         trace, limit = config.capture.trace, config.capture.limit
         self._trace = SignalTrace(Path(trace), limit, lambda: self.clock.now) if trace else None
+        self._attendant = Attendant(self.machine, self.tray, self._at_rest)
         self._servers: list[Listener] = []
         self._local: list[LocalWay] = []
         self._nodes = DeviceNodes(state.path.absolute() / "dev", self._plug_usb, self._plug_parallel)
@@ -225,6 +226,7 @@ class Rig:
         results = await asyncio.gather(
             *closing, self._documents.stop(), self._decoder.stop(), self._postman.stop(), return_exceptions=True
         )
+        await self._attendant.settled()
         self.machine.power_off()
         results += await asyncio.gather(self._ticker.stop(), return_exceptions=True)
         self.machine.close()
@@ -247,7 +249,7 @@ class Rig:
             "usbip": lambda: UsbipServer([self._plug_usb], self.clock),
             "usbredir": lambda: UsbredirServer(self._plug_usb, self.clock),
             "parallel": lambda: ParallelServer(lambda: machine.open_port("parallel")),
-            "control": lambda: ControlServer(Attendant(machine, self.tray), self.tray, self._setting_rows),
+            "control": lambda: ControlServer(self._attendant, self.tray, self._setting_rows),
         }
 
     def _local_ways(self) -> list[LocalWay]:
@@ -281,6 +283,13 @@ class Rig:
                 "with --set, or let the system pick with --free-ports"
             ) from None
         self._servers.append(server)
+
+    async def _at_rest(self) -> None:
+        """The machine is dark: wait until nobody writes into its memory any more."""
+        self._documents.interrupt()
+        await asyncio.gather(self._documents.at_rest(), self._postman.at_rest())
+        if "smtp" in self.ports:
+            await self._smtp.writer.drain()
 
     def _power_gone(self, record: Record) -> None:
         if isinstance(record.event, PoweredOff):

@@ -72,7 +72,7 @@ class DocumentRoom(Worker):
                     self._given.add(number)
                     self._working = {number}
                     try:
-                        await self._work(message)
+                        await self._do(self._work(message))
                     except (FauxfaxError, OSError, sqlite3.Error) as error:
                         self._try_again(number, error)
                     self._working = set()

@@ -39,7 +39,6 @@ class Postman(Worker):
         self._relay = relay
         self._later: set[int] = set()
         self._wake = asyncio.Event()
-        self._round: asyncio.Task[None] | None = None
         post.changed = self._wake.set
         self._unsubscribe = machine.events.subscribe(self._notice)
 
@@ -55,20 +54,17 @@ class Postman(Worker):
                 self._wake.set()
             case DocumentPrinted() | DocumentFailed():
                 self._wake.set()
-            case PoweredOff() if self._round is not None:
-                self._round.cancel()
+            case PoweredOff():
+                self.interrupt()
 
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            self._round = asyncio.create_task(self._go_round(), name="outbox round")
             try:
-                await asyncio.wait([self._round])
-            finally:
-                self._round.cancel()
-            if not self._round.cancelled() and (error := self._round.exception()) is not None:
-                log.error("the outbox rests until something happens", exc_info=error)
+                await self._do(self._go_round())
+            except Exception:
+                log.exception("the outbox rests until something happens")
 
     async def _go_round(self) -> None:
         """Write what receipts are owed, then send what is due."""
