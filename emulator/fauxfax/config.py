@@ -68,7 +68,10 @@ class Machine:
 
 @frozen(kw_only=True)
 class Smtp:
-    """The receiver, and who may send. With `inspect` a message is decoded before it is accepted: 554 if it fails."""
+    """The receiver, and who may send. With `inspect` a message is decoded before it is accepted: 554 if it fails.
+
+    `text_line` is the longest line of a message, its CRLF included.
+    """
 
     domain: str = field(default="", validator=validators.matches_re(r"[A-Za-z0-9.-]*"))
     durable: bool = True
@@ -76,6 +79,7 @@ class Smtp:
     sessions: int = field(default=32, validator=_at_least(1, "nobody could connect"))
     sessions_per_address: int = field(default=32, validator=_at_least(1, "nobody could connect"))
     max_message: int = field(default=0, validator=_at_least(0, "0 means as much as the image memory holds"))
+    text_line: int = field(default=1000, validator=validators.and_(validators.ge(1000), validators.le(65536)))
     repair_bare_line_ends: bool = False
     inspect: bool = False
     aliases: dict[str, str] = field(factory=dict)

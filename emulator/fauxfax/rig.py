@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from fauxfax.attendant import Attendant
 from fauxfax.client import RUN_FILE, control_url
 from fauxfax.clock import Clock, parse_clock
 from fauxfax.errors import Misuse
-from fauxfax.events import PoweredOff, Record
+from fauxfax.events import FirmwareStarted, PoweredOff, Record
 from fauxfax.firmware import factory
 from fauxfax.hostport.ieee1284 import Peripheral
 from fauxfax.hostport.usb import PrinterFunction
@@ -54,6 +55,8 @@ from fauxfax.servers.ticker import Ticker
 from fauxfax.servers.tray import Tray
 from fauxfax.servers.usbip import UsbipServer
 from fauxfax.servers.usbredir import UsbredirServer
+
+log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
@@ -135,6 +138,7 @@ class Rig:
     """One machine and its ways in. `start()` and `stop()` run on the event loop that serves it."""
 
     def __init__(self, config: configuration.Config, settings: list[configuration.Setting], state: StateFolder) -> None:
+        relay = _relay(config.outbox)
         explicit = any(s.key == "machine.model" and s.source != "default" for s in settings)
         model = find_model(state.model(config.machine.model, explicit))
         self.config = config
@@ -161,7 +165,7 @@ class Rig:
         self._inspector = Inspector() if config.smtp.inspect else None
         post = PostRoom(self.machine)
         self._documents = DocumentRoom(self.machine, post, self.tray, self._decoder)
-        self._postman = Postman(self.machine, post, self.tray, _relay(config.outbox))
+        self._postman = Postman(self.machine, post, self.tray, relay)
         self._ticker = Ticker(self.clock)
         self._smtp = SmtpServer(
             self.desk,
@@ -182,6 +186,7 @@ class Rig:
             self.machine.mail_update = MailUpdate(self.machine, _poster(config, post))
         self.machine.receiving = lambda: self._smtp.reservations.octets > 0
         self.machine.events.subscribe(self._power_gone)
+        self.machine.events.subscribe(self._warn_of_open_relay)
         self._capture = _open_capture(config.capture, self.machine)
         trace, limit = config.capture.trace, config.capture.limit
         self._trace = SignalTrace(Path(trace), limit, lambda: self.clock.now) if trace else None
@@ -295,6 +300,10 @@ class Rig:
         if isinstance(record.event, PoweredOff):
             self._smtp.cut()
 
+    def _warn_of_open_relay(self, record: Record) -> None:
+        if isinstance(record.event, FirmwareStarted) and self.desk.relays_for_everybody:
+            log.warning("smtp: %s relays for everybody; set smtp.relay_domains", record.event.version)
+
     def _announcement(self) -> dict[str, Any]:
         return {
             "event": "ready",
@@ -392,6 +401,7 @@ def _limits(smtp: configuration.Smtp) -> Limits:
     limits = Limits(
         sessions=smtp.sessions,
         sessions_per_address=smtp.sessions_per_address,
+        text_line=smtp.text_line,
         repair_line_ends=smtp.repair_bare_line_ends,
     )
     return replace(limits, message=smtp.max_message) if smtp.max_message else limits

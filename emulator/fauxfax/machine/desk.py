@@ -51,6 +51,13 @@ class Desk:
             return Resolution(551, f"User not local; please try <{found.mailbox}>")
         return found
 
+    @property
+    def relays_for_everybody(self) -> bool:
+        """Whether anybody may send on through this machine: the flashed firmware does so, and nothing keeps it."""
+        settings = self._machine.settings
+        blank = not any(settings.relay_domains) and not settings.relay_password
+        return settings.outbox and blank and self.quirks.open_relay_when_blank
+
     def verify(self, name: str) -> Answer:
         """See Host."""
         return self._current().verify(name)
