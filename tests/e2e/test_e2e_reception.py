@@ -1,0 +1,119 @@
+"""What the receiver takes, and for whom, asked of a whole machine."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Callable
+from email.message import EmailMessage
+
+import pytest
+from e2e_mailserver import MailServer, lines
+
+from fauxfax.testing import MachineProcess
+
+Start = Callable[..., MachineProcess]
+FAX = "fax@uf-8000.local"
+BEGIN = ("SEND", "SOML", "SAML")
+
+
+def begin(machine: MachineProcess, command: str) -> int:
+    """The reply to a transaction that is begun in that way; one that may begin is carried through."""
+    with smtplib.SMTP("127.0.0.1", machine.ports["smtp"], timeout=20) as smtp:
+        smtp.helo("sender.example")
+        code = smtp.docmd(f"{command} FROM:<me@example.org>")[0]
+        if code == 250:
+            assert smtp.rcpt(FAX)[0] == 250
+            assert smtp.data(f"Subject: {command}\r\n\r\ntext\r\n")[0] == 250
+    return code
+
+
+def test_send_and_saml_need_the_engine_now_and_soml_stores(fauxfax: MachineProcess) -> None:
+    fauxfax.arm("page nth=1 -> paper-out")
+    assert begin(fauxfax, "SEND") == 250
+    fauxfax.wait("panel=NO PAPER")
+    assert [begin(fauxfax, command) for command in BEGIN] == [450, 250, 451]
+    fauxfax.client.post("/v1/panel/keys", {"keys": ["CLEAR"]})
+    fauxfax.wait("fax", count=2)
+    fauxfax.wait("panel=READY")
+    assert begin(fauxfax, "SAML") == 250
+    fauxfax.wait("fax", count=3)
+    printed = [(one["headers"]["Subject"], one["envelope"]["mode"]) for one in fauxfax.tray()]
+    assert printed == [("SEND", "SEND"), ("SOML", "SOML"), ("SAML", "SAML")]
+
+
+def test_headers_route_nothing(start: Start, server: MailServer) -> None:
+    """RFC 3965 2.1.3, RFC 2532 2.2.2: a relay request in To: and Cc: is text."""
+    relay = ("--set", "smtp.relay_domains=['g3.example']", "--set", "smtp.relay_password=secret")
+    machine = start(*server.options(), *relay)
+    request = "jane%g3.example/RELAY=secret@uf-8000.local"
+    body = f"To: {request}\r\nCc: {request}\r\nBcc: {request}\r\nApparently-To: {request}\r\n\r\ntext\r\n"
+    with smtplib.SMTP("127.0.0.1", machine.ports["smtp"], timeout=20) as smtp:
+        smtp.sendmail("me@example.org", [FAX], body)
+        machine.wait("fax")
+        smtp.sendmail("me@example.org", [request], "Subject: by the envelope\r\n\r\ntext\r\n")
+    (relayed,) = server.wait()
+    assert relayed["Subject"] == "by the envelope"
+    assert [line["document"] for line in lines(machine, "RLY")] == [2]
+    assert [document["id"] for document in machine.tray()] == [1]
+
+
+def several(good: bytes, bad: bytes) -> EmailMessage:
+    mail = EmailMessage()
+    mail["Subject"], mail["From"], mail["To"], mail["Message-Id"] = "two", "me@example.org", FAX, "<2@example.org>"
+    mail.set_content("")
+    for name, data in (("good.tif", good), ("bad.tif", bad)):
+        mail.add_attachment(data, maintype="image", subtype="tiff", filename=name)
+    return mail
+
+
+def test_one_tiff_of_several_that_cannot_be_printed_fails_the_whole_message_loudly(
+    start: Start, server: MailServer, page_tif: bytes
+) -> None:
+    """RFC 3965 2.2.4: an error sheet in the tray, a DSN, and a line in the journal."""
+    machine = start(*server.options())
+    with smtplib.SMTP("127.0.0.1", machine.ports["smtp"], timeout=20) as smtp:
+        smtp.send_message(several(page_tif, page_tif[:60]))
+    (report,) = server.wait()
+    recipient = report.get_payload()[1].get_payload()[1]
+    assert (recipient["Action"], recipient["Status"]) == ("failed", "5.6.1")
+    assert "part 3 (image/tiff bad.tif)" in recipient["Diagnostic-Code"]
+    (document,) = machine.tray()
+    assert (document["result"], len(document["pages"])) == ("870", 1)
+    assert document["pages"][0]["height"] > 600, "the sheet, and not the page that was good"
+    assert "bad.tif" in document["reason"]
+    assert lines(machine, "RCV")[0]["result"] == "870"
+
+
+def test_a_line_of_text_may_be_as_long_as_configured(start: Start) -> None:
+    body = "Subject: x\r\n\r\n" + "y" * 60_000 + "\r\n"
+    for options, code in ((), 500), (("--set", "smtp.text_line=65536"), 250):
+        machine = start(*options, state=f"machine{code}")
+        with smtplib.SMTP("127.0.0.1", machine.ports["smtp"], timeout=20) as smtp:
+            smtp.ehlo()
+            smtp.mail("me@example.org")
+            smtp.rcpt(FAX)
+            assert smtp.data(body)[0] == code
+
+
+def test_200_recipients_of_one_message_are_one_document(fauxfax: MachineProcess) -> None:
+    with smtplib.SMTP("127.0.0.1", fauxfax.ports["smtp"], timeout=20) as smtp:
+        smtp.ehlo()
+        smtp.mail("me@example.org")
+        assert {smtp.rcpt(FAX)[0] for _ in range(200)} == {250}
+        assert smtp.rcpt(FAX)[0] == 452
+        assert smtp.data("Subject: many\r\n\r\ntext\r\n")[0] == 250
+    fauxfax.wait("fax")
+    (document,) = fauxfax.tray()
+    assert len(document["envelope"]["recipients"]) == 200
+
+
+@pytest.mark.parametrize("word", [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK\x03\x04"], ids=["Word", "ZIP"])
+def test_what_a_fax_cannot_print_is_reported(start: Start, server: MailServer, word: bytes) -> None:
+    machine = start(*server.options())
+    mail = EmailMessage()
+    mail["Subject"], mail["From"], mail["To"] = "letter", "me@example.org", FAX
+    mail.add_attachment(word * 100, maintype="application", subtype="msword", filename="letter.doc")
+    with smtplib.SMTP("127.0.0.1", machine.ports["smtp"], timeout=20) as smtp:
+        smtp.send_message(mail)
+    (report,) = server.wait()
+    assert "this machine prints TIFF-F and text only" in report.get_payload()[0].get_payload()
