@@ -198,7 +198,8 @@ def postfix(folder: Path, port: int) -> Iterator[Callable[[bytes], None]]:
     (config / "master.cf").write_text("".join(f"{service}\n" for service in services))
     started = subprocess.run([command, "-c", config, "start"], timeout=60, capture_output=True, text=True, check=False)
     assert started.returncode == 0, started.stderr
-    sendmail = [program("sendmail"), "-C", str(config), "-i", "-f", "jane@example.org", RECIPIENT]
+    sendmail = [program("sendmail"), "-C", str(config), "-i", "-f", "jane@example.org", "-N", "success,failure",
+                "-R", "hdrs", "-V", "QQ314", RECIPIENT]  # fmt: skip
 
     def post(mail: bytes) -> None:
         subprocess.run(sendmail, input=mail, check=True, timeout=60)
@@ -224,6 +225,21 @@ def test_postfix_delivers_and_tries_again_until_it_may(machine: Machine, open_fo
         machine.wait_for(1, 60)
     assert (refused.fired, dropped.fired) == (1, 1)
     check(machine.messages[0], 3)
+
+
+def test_postfix_hands_its_dsn_wishes_over_and_does_not_report_itself(machine: Machine, open_folder: Path) -> None:
+    with postfix(open_folder, machine.port) as post:
+        post(as_mail().as_bytes())
+        machine.wait_for(1, 60)
+        end = time.monotonic() + 20
+        while "removed" not in (log := (open_folder / "log").read_text()) and time.monotonic() < end:
+            time.sleep(0.1)
+    envelope = machine.messages[0].envelope
+    assert (envelope.envid, envelope.ret) == ("QQ314", "HDRS")
+    assert envelope.recipients[0].notify == ("SUCCESS", "FAILURE")
+    assert envelope.recipients[0].original == f"rfc822;{RECIPIENT}"
+    assert "status=sent (250 OK)" in log
+    assert "sender delivery status notification" not in log, "the machine took that over (RFC 3461 5.2.2)"
 
 
 EXIM_USER = 65533
