@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import os
+import signal
 import smtplib
+import struct
+import time
 from collections.abc import Callable
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from e2e_mailserver import MailServer, lines
 
+from fauxfax.imaging import t4
+from fauxfax.imaging.raster import Raster
+from fauxfax.imaging.t4 import Coding
 from fauxfax.testing import MachineProcess
 
 Start = Callable[..., MachineProcess]
@@ -117,3 +126,76 @@ def test_what_a_fax_cannot_print_is_reported(start: Start, server: MailServer, w
         smtp.send_message(mail)
     (report,) = server.wait()
     assert "this machine prints TIFF-F and text only" in report.get_payload()[0].get_payload()
+
+
+def multipart(parts: int) -> bytes:
+    return b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * parts + b"--b--\r\n"
+
+
+def nested(depth: int) -> bytes:
+    return b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (i, i) for i in range(depth))
+
+
+def bomb() -> bytes:
+    """A TIFF of some kilobytes that decodes to 1.6 gigabytes: 500 pages of one strip."""
+    strip = t4.encode(Raster.blank(1728, 15_000), Coding.MMR)
+    values = {256: 1728, 257: 15_000, 259: 4, 262: 0, 273: 8, 278: 15_000, 279: len(strip)}
+    file = bytearray(struct.pack("<2sHI", b"II", 42, 8 + len(strip)) + strip)
+    for left in reversed(range(500)):
+        file += struct.pack("<H", len(values))
+        file += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+        file += struct.pack("<I", len(file) + 4 if left else 0)
+    head = b"Content-Type: image/tiff\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    return head + base64.encodebytes(file).replace(b"\n", b"\r\n")
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "10,000 parts": (lambda: multipart(10_000), "more than 500 parts"),
+    "1,000 deep": (lambda: nested(1000), "within one another"),
+    "a bomb": (bomb, "octets decoded"),
+}
+
+
+@pytest.mark.parametrize(("message", "reason"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_message_is_an_error_sheet_and_the_next_fax_is_printed(
+    fauxfax: MachineProcess, message: Callable[[], bytes], reason: str
+) -> None:
+    with smtplib.SMTP("127.0.0.1", fauxfax.ports["smtp"], timeout=20) as smtp:
+        smtp.sendmail("me@example.org", [FAX], message())
+        smtp.sendmail("me@example.org", [FAX], "Subject: next\r\n\r\ntext\r\n")
+    fauxfax.wait("fax", count=2)
+    first, second = fauxfax.tray()
+    assert (first["result"], second["result"]) == ("870", "R-OK")
+    assert reason in first["reason"]
+
+
+def decoder_of(machine: MachineProcess) -> int:
+    """The process that decodes."""
+    assert machine.process is not None
+    tasks = Path(f"/proc/{machine.process.pid}/task").iterdir()
+    children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    (decoder,) = [pid for pid in children if b"decodeworker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return decoder
+
+
+def test_a_decoder_that_is_killed_over_a_fax_costs_that_fax_and_nothing_else(fauxfax: MachineProcess) -> None:
+    def send(subject: str) -> None:
+        with smtplib.SMTP("127.0.0.1", fauxfax.ports["smtp"], timeout=20) as smtp:
+            smtp.sendmail("me@example.org", [FAX], f"Subject: {subject}\r\n\r\ntext\r\n")
+
+    send("before")
+    fauxfax.wait("fax")
+    decoder = decoder_of(fauxfax)
+    os.kill(decoder, signal.SIGSTOP)
+    send("over this one")
+    end = time.monotonic() + 20
+    while [one["state"] for one in fauxfax.client.get("/v1/memory")["documents"]] != ["decoding"]:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.kill(decoder, signal.SIGKILL)
+    send("after")
+    fauxfax.wait("fax", count=3)
+    assert [(one["headers"]["Subject"], one["result"]) for one in fauxfax.tray()] == [
+        ("before", "R-OK"), ("over this one", "870"), ("after", "R-OK"),
+    ]  # fmt: skip
+    assert decoder_of(fauxfax) != decoder

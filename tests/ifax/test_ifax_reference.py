@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from fauxfax.faults import ACTIONS
+from fauxfax.faults import ACTIONS, EFFECTIVE, POINTS
 from fauxfax.ifax.host import Limits, Verdict
 from fauxfax.ifax.replies import Code
 from fauxfax.ifax.smtp import VERDICTS
@@ -64,6 +65,12 @@ def test_every_number_is_listed_with_its_source(heading: str, record: object) ->
 
 def test_every_state_is_listed_with_its_deadline() -> None:
     assert {row[0]: row[1].strip("`") for row in table("State")} == {s.value: DEADLINES[s] for s in State}
+
+
+def test_every_point_behind_the_dialogue_is_listed_with_its_actions() -> None:
+    listed = {row[0].strip("`"): tuple(re.findall(r"`([a-z-]+)`", row[2])) for row in table("Point")}
+    assert listed == EFFECTIVE
+    assert set(POINTS) == {*listed, "connect", "dot", *(name.lower() for name in COMMANDS)}
 
 
 def test_every_fault_action_is_listed() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fauxfax.faults import Rule
 from fauxfax.ifax.address import Address, Answer, Directory, Resolution
-from fauxfax.machine.engine import ERRORS
 from fauxfax.machine.machine import Machine
 from fauxfax.models import SmtpQuirks
 
@@ -67,14 +66,8 @@ class Desk:
         return self._current().expand(name)
 
     def ask(self, point: str, *, sender: str = "", recipient: str = "", peer: str = "") -> Rule | None:
-        """See Host: what befalls the machine's body is done here."""
-        rule = self._machine.faults.ask(point, sender=sender, recipient=recipient, peer=peer)
-        if rule is not None and rule.action in ERRORS:
-            self._machine.engine.fail(rule.action)
-            self._machine.refresh()
-        elif rule is not None and rule.action == "cut":
-            self._machine.power_off(cut=True)
-        return rule
+        """See Host."""
+        return self._machine.faults.ask(point, sender=sender, recipient=recipient, peer=peer)
 
     def wall(self) -> float:
         """See Host."""
