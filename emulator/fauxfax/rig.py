@@ -185,8 +185,7 @@ class Rig:
         if config.update.by_mail:
             self.machine.mail_update = MailUpdate(self.machine, _poster(config, post))
         self.machine.receiving = lambda: self._smtp.reservations.octets > 0
-        self.machine.events.subscribe(self._power_gone)
-        self.machine.events.subscribe(self._warn_of_open_relay)
+        self.machine.events.subscribe(self._notice)
         self._capture = _open_capture(config.capture, self.machine)
         trace, limit = config.capture.trace, config.capture.limit
         self._trace = SignalTrace(Path(trace), limit, lambda: self.clock.now) if trace else None
@@ -296,13 +295,12 @@ class Rig:
         if "smtp" in self.ports:
             await self._smtp.writer.drain()
 
-    def _power_gone(self, record: Record) -> None:
-        if isinstance(record.event, PoweredOff):
-            self._smtp.cut()
-
-    def _warn_of_open_relay(self, record: Record) -> None:
-        if isinstance(record.event, FirmwareStarted) and self.desk.relays_for_everybody:
-            log.warning("smtp: %s relays for everybody; set smtp.relay_domains", record.event.version)
+    def _notice(self, record: Record) -> None:
+        match record.event:
+            case PoweredOff():
+                self._smtp.cut()
+            case FirmwareStarted(version=version) if self.desk.relays_for_everybody:
+                log.warning("smtp: %s relays for everybody; set smtp.relay_domains", version)
 
     def _announcement(self) -> dict[str, Any]:
         return {
@@ -332,14 +330,8 @@ class Rig:
 
 def _relay(outbox: configuration.Outbox) -> Relay:
     """The mail server. Raises Misuse for settings that do not fit together."""
-    return Relay(
-        host=outbox.host,
-        port=outbox.port,
-        tls=Tls(outbox.tls),
-        user=outbox.user,
-        password=outbox.password,
-        ca=outbox.ca,
-    )
+    user, password = outbox.user, outbox.password
+    return Relay(host=outbox.host, port=outbox.port, tls=Tls(outbox.tls), user=user, password=password, ca=outbox.ca)
 
 
 def _poster(config: configuration.Config, post: PostRoom) -> Callable[[int, str, Mail], None]:

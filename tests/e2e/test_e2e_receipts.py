@@ -180,6 +180,9 @@ def test_a_message_for_somebody_else_goes_on_with_a_trace_line_and_is_not_printe
     assert (line["result"], line["peer"]) == ("OK", "jane@g3.example")
     assert machine.tray() == []
     assert machine.status()["memory"]["documents"] == 0
+    accepted = [event for event in machine.client.events(0, 1.0) if event["event"] == "message-accepted"]
+    assert [event["recipients"] for event in accepted] == [["jane%g3.example/RELAY=***@uf-8000.local"]]
+    assert "secret" not in (machine.state.parent / f"{machine.state.name}.log").read_text()
 
 
 def test_the_sender_hears_of_a_relay_that_failed(start: Start, server: MailServer) -> None:

@@ -11,7 +11,7 @@ from fauxfax.clock import FastClock, ManualClock, RealClock
 from fauxfax.events import Event, SessionClosed, SessionOpened
 from fauxfax.ifax.host import Limits, MemoryFullError, MessageReceived, Verdict
 from fauxfax.ifax.standalone import StandaloneHost
-from fauxfax.servers.smtp import Session, SmtpServer
+from fauxfax.servers.smtp import SmtpServer
 
 MESSAGE = b"MAIL FROM:<jane@example.org>\r\nRCPT TO:<fax>\r\nDATA\r\nSubject: x\r\n\r\ntext\r\n.\r\n"
 
@@ -295,34 +295,6 @@ def test_a_delay_is_not_jumped_over_by_a_fast_clock(
             monkeypatch.setattr(clock, "_elapsed", lambda: elapsed() + 3600)
             clock.run_due()
             assert await caller.codes(4) == [250, 250, 354, 250]
-
-    run(body)
-
-
-def test_pipelined_commands_are_answered_in_one_write(host: StandaloneHost, shelf: Shelf) -> None:
-    class Wire(asyncio.Transport):
-        def __init__(self) -> None:
-            super().__init__()
-            self.writes: list[bytes] = []
-
-        def write(self, data: bytes | bytearray | memoryview) -> None:
-            self.writes.append(bytes(data))
-
-    async def body() -> None:
-        async with house(SmtpServer(host, shelf, RealClock())) as here:
-            wire, session = Wire(), Session(here.server)
-            session.connection_made(wire)
-            await asyncio.sleep(0)
-            octets = b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<fax>\r\nRCPT TO:<nobody>\r\nDATA\r\n"
-            session.get_buffer(-1)[: len(octets)] = octets
-            session.buffer_updated(len(octets))
-            await asyncio.sleep(0)
-            session.connection_lost(None)
-            assert wire.writes[0] == b"220 UF-8000\r\n"
-            assert [line[:4] for line in b"".join(wire.writes[1:]).splitlines()][-4:] == [
-                b"250 ", b"250 ", b"550 ", b"354 ",
-            ]  # fmt: skip
-            assert len(wire.writes) == 2
 
     run(body)
 

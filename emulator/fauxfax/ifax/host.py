@@ -56,9 +56,9 @@ class Verdict(Enum):
 class Recipient:
     """One accepted recipient.
 
-    `address` is as the sender wrote it; `mailbox` is the machine's mailbox it prints for, or, if `forward`, the
-    foreign address it goes on to. `notify` and `original` are the DSN parameters NOTIFY and ORCPT (RFC 3461),
-    the latter decoded from xtext.
+    `address` is as the sender wrote it, but for a relay password; `mailbox` is the machine's mailbox it prints for, or,
+    if `forward`, the foreign address it goes on to. `notify` and `original` are the DSN parameters NOTIFY and ORCPT
+    (RFC 3461), the latter decoded from xtext.
     """
 
     address: str
