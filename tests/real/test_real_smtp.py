@@ -25,6 +25,7 @@ from fauxfax.imaging.raster import Raster
 from fauxfax.servers.smtp import SmtpServer
 from fauxfax.servers.ticker import Ticker
 from fauxfax.testing import MachineProcess
+from fax_mails import BUILDERS
 
 pytestmark = pytest.mark.real
 
@@ -144,6 +145,20 @@ def test_smtp_source_sends_from_many_sessions(machine: Machine) -> None:
                f"127.0.0.1:{machine.port}"]  # fmt: skip
     subprocess.run(command, check=True, timeout=60)
     assert len(machine.messages) == 500
+
+
+def test_msmtp_sends_every_mail_that_fax_servers_build_and_a_whole_machine_prints_it(tmp_path: Path) -> None:
+    machine = MachineProcess(tmp_path / "machine").start()
+    command = [program("msmtp"), "--host=127.0.0.1", f"--port={machine.ports['smtp']}", "--from=jane@example.org",
+               "--auth=off", "--tls=off", RECIPIENT]  # fmt: skip
+    try:
+        for build in BUILDERS:
+            subprocess.run(command, input=build(), check=True, timeout=60)
+        machine.wait("fax", count=len(BUILDERS))
+        printed = machine.tray()
+    finally:
+        machine.stop()
+    assert [(one["result"], len(one["pages"])) for one in printed] == [("R-OK", n + 2) for n in BUILDERS.values()]
 
 
 @pytest.fixture
