@@ -209,7 +209,9 @@ def _document_lines(document: dict[str, Any]) -> list[str]:
         f"{page['coding']}, {page['damaged_rows']} damaged rows"
         for place, page in enumerate(document["pages"], 1)
     ]
-    return [_summary(document), *(f"  {name}: {value}" for name, value in document["headers"].items()), *pages]
+    reason = [f"  failed: {why}"] if (why := document.get("reason")) else []
+    headers = [f"  {name}: {value}" for name, value in document["headers"].items()]
+    return [_summary(document), *reason, *headers, *pages]
 
 
 @tray.command("export")

@@ -49,6 +49,7 @@ def _at_least(low: int | float, why: str) -> Any:
 
 
 LEFT_OUT = -1
+_SECRET = "not of the form this key wants; it is a secret, so it is not shown"
 WAYS = ("smtp", "raw", "lpd", "ftp", "usbip", "usbredir", "parallel", "control")
 _PORT = validators.and_(validators.ge(0), validators.le(65535))
 _PORT_OR_LEFT_OUT = validators.and_(validators.ge(LEFT_OUT), validators.le(65535))
@@ -67,7 +68,10 @@ class Machine:
 
 @frozen(kw_only=True)
 class Smtp:
-    """The receiver, and who may send. With `inspect` a message is decoded before it is accepted: 554 if it fails."""
+    """The receiver, and who may send. With `inspect` a message is decoded before it is accepted: 554 if it fails.
+
+    `text_line` is the longest line of a message, its CRLF included.
+    """
 
     domain: str = field(default="", validator=validators.matches_re(r"[A-Za-z0-9.-]*"))
     durable: bool = True
@@ -75,6 +79,7 @@ class Smtp:
     sessions: int = field(default=32, validator=_at_least(1, "nobody could connect"))
     sessions_per_address: int = field(default=32, validator=_at_least(1, "nobody could connect"))
     max_message: int = field(default=0, validator=_at_least(0, "0 means as much as the image memory holds"))
+    text_line: int = field(default=1000, validator=validators.and_(validators.ge(1000), validators.le(65536)))
     repair_bare_line_ends: bool = False
     inspect: bool = False
     aliases: dict[str, str] = field(factory=dict)
@@ -86,10 +91,18 @@ class Smtp:
 
 @frozen(kw_only=True)
 class Outbox:
-    """Where receipts go: an SMTP server. Without a host no receipt leaves, and the journal says so."""
+    """Where receipts go: an SMTP server. Without a host no receipt leaves, and the journal says so.
+
+    `tls` is none, starttls (the submission port, 587) or tls (465); `ca` a file of certificates to trust instead of the
+    system's. `user` and `password` log in, with TLS only.
+    """
 
     host: str = ""
     port: int = field(default=25, validator=_PORT)
+    tls: str = field(default="none", validator=validators.in_(("none", "starttls", "tls")))
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca: str = ""
 
 
 @frozen(kw_only=True)
@@ -178,6 +191,11 @@ class Setting(NamedTuple):
     key: str
     value: object
     source: str
+
+
+def is_secret(key: str) -> bool:
+    """Whether a key's value is shown to nobody."""
+    return key.endswith("password")
 
 
 def keys() -> dict[str, Any]:
@@ -297,7 +315,8 @@ def _structure(values: Mapping[str, tuple[object, str]], faults: list[str]) -> C
         try:
             checked = converter.structure({name: value}, kind)  # type: ignore[arg-type]
         except cattrs.BaseValidationError as error:
-            faults += [f"{source}: {key}: {line}" for line in _lines(error)]
+            lines = [_SECRET] if is_secret(key) else _lines(error)
+            faults += [f"{source}: {key}: {line}" for line in lines]
         except (ValueError, TypeError, Misuse) as error:
             faults.append(f"{source}: {key}: {_first(error)}")
         else:

@@ -10,7 +10,8 @@ A rule is one line:
     dot probability=0.1 seed=7 -> memory-full
 
 POINT is where the machine asks: an SMTP verb (`mail`, `rcpt`, `data`, …), `connect`, `dot` (the message has been
-read, nothing acknowledged), `page`, `document`. Keys select among the times it asks: `sender`, `recipient`, `peer`
+read, nothing acknowledged), `document` (it is ready for paper), `page` (a sheet leaves the cassette), `update`,
+`commit`, `restart`. Keys select among the times it asks: `sender`, `recipient`, `peer`
 (shell patterns); `nth=N` the Nth match only, `every=N`, `times=N` at most N times, `probability=P` with `seed=S`,
 `after=S` and `until=S` (machine seconds). The same rules and the same questions give the same answers: a rule counts
 its own matches and owns its own random stream.
@@ -45,6 +46,12 @@ POINTS = (
     "connect", "helo", "ehlo", "mail", "send", "soml", "saml", "rcpt", "data", "dot", "rset", "noop", "quit",
     "vrfy", "expn", "help", "turn", "document", "page", "update", "commit", "restart",
 )  # fmt: skip
+_BODY = ("paper-out", "jam", "cover-open", "cut")
+UPDATE_POINTS = ("update", "commit", "restart")
+EFFECTIVE = {
+    "document": _BODY, "page": ("delay", *_BODY), **dict.fromkeys(UPDATE_POINTS, ("drop", "delay", "cut")),
+}  # fmt: skip
+"""Points that have no dialogue: the actions that do something there. Everywhere else all of them do."""
 GRAMMAR = (
     "POINT [KEY=VALUE]... -> ACTION [ARGUMENT], for example: rcpt recipient=*@example.org nth=2 -> reply 451 try later"
 )
@@ -109,6 +116,10 @@ def parse_rule(text: str, number: int = 0) -> Rule:
         raise Misuse(f"fault rule {text!r}: {words[0]!r} is no point; the points are {', '.join(POINTS)}")
     if rule.action not in ACTIONS:
         raise Misuse(f"fault rule {text!r}: {rule.action!r} is no action; the actions are {', '.join(ACTIONS)}")
+    if rule.action not in (effective := EFFECTIVE.get(rule.point, ACTIONS)):
+        raise Misuse(
+            f"fault rule {text!r}: {rule.action} does nothing at {rule.point}; it takes {', '.join(effective)}"
+        )
     pattern, example = ACTIONS[rule.action]
     if not re.fullmatch(pattern, rule.argument):
         raise Misuse(f"fault rule {text!r}: {rule.action} is written like `{example}`")

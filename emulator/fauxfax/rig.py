@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from fauxfax.attendant import Attendant
 from fauxfax.client import RUN_FILE, control_url
 from fauxfax.clock import Clock, parse_clock
 from fauxfax.errors import Misuse
-from fauxfax.events import PoweredOff, Record
+from fauxfax.events import FirmwareStarted, PoweredOff, Record
 from fauxfax.firmware import factory
 from fauxfax.hostport.ieee1284 import Peripheral
 from fauxfax.hostport.usb import PrinterFunction
@@ -48,11 +49,14 @@ from fauxfax.servers.parallel import ParallelServer
 from fauxfax.servers.rawport import RawPortServer
 from fauxfax.servers.serialport import SerialServer
 from fauxfax.servers.smtp import SmtpServer
+from fauxfax.servers.smtpclient import Relay, Tls
 from fauxfax.servers.tap import Tappable
 from fauxfax.servers.ticker import Ticker
 from fauxfax.servers.tray import Tray
 from fauxfax.servers.usbip import UsbipServer
 from fauxfax.servers.usbredir import UsbredirServer
+
+log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
@@ -134,6 +138,7 @@ class Rig:
     """One machine and its ways in. `start()` and `stop()` run on the event loop that serves it."""
 
     def __init__(self, config: configuration.Config, settings: list[configuration.Setting], state: StateFolder) -> None:
+        relay = _relay(config.outbox)
         explicit = any(s.key == "machine.model" and s.source != "default" for s in settings)
         model = find_model(state.model(config.machine.model, explicit))
         self.config = config
@@ -160,7 +165,7 @@ class Rig:
         self._inspector = Inspector() if config.smtp.inspect else None
         post = PostRoom(self.machine)
         self._documents = DocumentRoom(self.machine, post, self.tray, self._decoder)
-        self._postman = Postman(self.machine, post, self.tray, config.outbox.host, config.outbox.port)
+        self._postman = Postman(self.machine, post, self.tray, relay)
         self._ticker = Ticker(self.clock)
         self._smtp = SmtpServer(
             self.desk,
@@ -180,10 +185,11 @@ class Rig:
         if config.update.by_mail:
             self.machine.mail_update = MailUpdate(self.machine, _poster(config, post))
         self.machine.receiving = lambda: self._smtp.reservations.octets > 0
-        self.machine.events.subscribe(self._power_gone)
+        self.machine.events.subscribe(self._notice)
         self._capture = _open_capture(config.capture, self.machine)
         trace, limit = config.capture.trace, config.capture.limit
         self._trace = SignalTrace(Path(trace), limit, lambda: self.clock.now) if trace else None
+        self._attendant = Attendant(self.machine, self.tray, self._at_rest)
         self._servers: list[Listener] = []
         self._local: list[LocalWay] = []
         self._nodes = DeviceNodes(state.path.absolute() / "dev", self._plug_usb, self._plug_parallel)
@@ -224,6 +230,7 @@ class Rig:
         results = await asyncio.gather(
             *closing, self._documents.stop(), self._decoder.stop(), self._postman.stop(), return_exceptions=True
         )
+        await self._attendant.settled()
         self.machine.power_off()
         results += await asyncio.gather(self._ticker.stop(), return_exceptions=True)
         self.machine.close()
@@ -246,7 +253,7 @@ class Rig:
             "usbip": lambda: UsbipServer([self._plug_usb], self.clock),
             "usbredir": lambda: UsbredirServer(self._plug_usb, self.clock),
             "parallel": lambda: ParallelServer(lambda: machine.open_port("parallel")),
-            "control": lambda: ControlServer(Attendant(machine, self.tray), self.tray, self._setting_rows),
+            "control": lambda: ControlServer(self._attendant, self.tray, self._setting_rows),
         }
 
     def _local_ways(self) -> list[LocalWay]:
@@ -281,9 +288,19 @@ class Rig:
             ) from None
         self._servers.append(server)
 
-    def _power_gone(self, record: Record) -> None:
-        if isinstance(record.event, PoweredOff):
-            self._smtp.cut()
+    async def _at_rest(self) -> None:
+        """The machine is dark: wait until nobody writes into its memory any more."""
+        self._documents.interrupt()
+        await asyncio.gather(self._documents.at_rest(), self._postman.at_rest())
+        if "smtp" in self.ports:
+            await self._smtp.writer.drain()
+
+    def _notice(self, record: Record) -> None:
+        match record.event:
+            case PoweredOff():
+                self._smtp.cut()
+            case FirmwareStarted(version=version) if self.desk.relays_for_everybody:
+                log.warning("smtp: %s relays for everybody; set smtp.relay_domains", version)
 
     def _announcement(self) -> dict[str, Any]:
         return {
@@ -306,9 +323,15 @@ class Rig:
     def _shown(self, setting: configuration.Setting) -> object:
         """A setting as it is in force: secrets hidden, ports as they really are."""
         table, _, name = setting.key.partition(".")
-        if name.endswith("password"):
+        if configuration.is_secret(setting.key):
             return "(set)" if setting.value else ""
         return self.ports.get(name, setting.value) if table == "ports" else setting.value
+
+
+def _relay(outbox: configuration.Outbox) -> Relay:
+    """The mail server. Raises Misuse for settings that do not fit together."""
+    user, password = outbox.user, outbox.password
+    return Relay(host=outbox.host, port=outbox.port, tls=Tls(outbox.tls), user=user, password=password, ca=outbox.ca)
 
 
 def _poster(config: configuration.Config, post: PostRoom) -> Callable[[int, str, Mail], None]:
@@ -370,6 +393,7 @@ def _limits(smtp: configuration.Smtp) -> Limits:
     limits = Limits(
         sessions=smtp.sessions,
         sessions_per_address=smtp.sessions_per_address,
+        text_line=smtp.text_line,
         repair_line_ends=smtp.repair_bare_line_ends,
     )
     return replace(limits, message=smtp.max_message) if smtp.max_message else limits

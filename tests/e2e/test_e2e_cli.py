@@ -76,6 +76,12 @@ def test_a_document_is_exported_with_a_picture_of_each_page(
     assert (tmp_path / "out" / "page-1.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_document_that_failed_says_why(fauxfax: MachineProcess, on: tuple[str, str], send_fax: Callable) -> None:
+    send_fax(fauxfax, b"this is no TIFF")
+    fauxfax.wait("fax")
+    assert "failed: part 1 (image/tiff page.tif): offset 0: the file is no TIFF" in run("tray", "show", "1", *on)
+
+
 def test_power_and_faults_by_command(fauxfax: MachineProcess, on: tuple[str, str]) -> None:
     assert "power off" in run("power", "cut", *on)
     assert first_octets(fauxfax.ports["smtp"]) == b"", "a dark machine greets nobody"

@@ -109,8 +109,9 @@ def test_a_delay_takes_machine_time(start: Start) -> None:
         ("page nth=1 -> jam", "jam"),
         ("page nth=1 -> cover-open", "cover-open"),
         ("dot nth=1 -> paper-out", "paper-out"),
+        ("document recipient=fax@* nth=1 -> jam", "jam"),
     ],
-    ids=["paper-out", "jam", "cover-open", "paper-out at the dot"],
+    ids=["paper-out", "jam", "cover-open", "paper-out at the dot", "jam when it is ready for paper"],
 )
 def test_a_fault_of_the_body_keeps_the_fax_until_a_person_helps(start: Start, rule: str, error: str) -> None:
     machine = by_api(start, rule)
@@ -138,3 +139,20 @@ def test_a_cut_at_the_dot_takes_the_message_that_nobody_acknowledged(start: Star
     assert send(machine) == 250
     machine.wait("fax")
     assert len(machine.tray()) == 1
+
+
+@pytest.mark.parametrize("rule", ["document nth=1 -> cut", "page nth=2 -> cut"], ids=["before paper", "at page 2"])
+def test_a_cut_while_a_fax_is_printed_prints_it_once_when_the_power_is_back(start: Start, rule: str) -> None:
+    machine = by_api(start, rule)
+    assert send(machine) == 250  # 500 lines of text are ten pages
+    end = time.monotonic() + 10
+    while machine.status()["power"] == "on":
+        assert time.monotonic() < end, machine.status()
+        time.sleep(0.02)
+    check_fired(machine, rule)
+    assert machine.tray() == []
+    machine.power("on")
+    machine.wait("fax")
+    assert [document["result"] for document in machine.tray()] == ["R-OK"]
+    printed = [event["page"] for event in machine.client.events(0, 1.0) if event["event"] == "page-printed"]
+    assert printed == list(range(1, len(printed) + 1)), "no page twice"

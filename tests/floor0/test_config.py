@@ -32,6 +32,15 @@ def test_a_later_source_wins_and_is_named(tmp_path: Path) -> None:
     assert sources["smtp.max_message"] == "--set"
 
 
+def test_a_fault_of_a_secret_does_not_tell_it(tmp_path: Path) -> None:
+    file = tmp_path / "fax.toml"
+    file.write_text('[outbox]\npassword = 90125\n[update]\npassword = "geheim"\n')
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(file, sets=["smtp.relay_password=geheim"])
+    assert [fault.split(": ")[1] for fault in caught.value.faults] == ["outbox.password", "update.password"]
+    assert not [fault for fault in caught.value.faults if "90125" in fault or "geheim" in fault]
+
+
 def test_other_variables_of_the_environment_are_left_alone() -> None:
     loaded, _ = config.load(environ={"FAUXFAX_URL": "http://127.0.0.1:1", "FAUXFAXES": "1"})
     assert loaded == config.Config()

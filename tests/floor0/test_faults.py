@@ -102,6 +102,9 @@ def test_clearing_disarms_everything(plan: FaultPlan) -> None:
         ("rcpt every=-1 -> drop", "counts from 1"),
         ("rcpt colour=red -> drop", "no key"),
         ("rcpt sender= -> drop", "no key"),
+        ("page -> drop", "drop does nothing at page; it takes delay, paper-out, jam, cover-open, cut"),
+        ("document -> reply 451 no", "does nothing at document"),
+        ("commit -> jam", "does nothing at commit"),
     ],
 )
 def test_a_rule_that_cannot_be_read_says_which_word(text: str, complaint: str) -> None:

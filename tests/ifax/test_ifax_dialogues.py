@@ -105,7 +105,7 @@ class Stage:
 def _value(text: str, name: str) -> object:
     if text in ("true", "false"):
         return text == "true"
-    if name in ("extensions", "relay_domains"):
+    if name in ("ehlo_lines", "extensions", "relay_domains"):
         return tuple(text.split(","))
     return int(text) if text.isdigit() else text.strip('"')
 

@@ -169,6 +169,16 @@ def test_a_header_is_decoded_onto_one_line(raw: str, words: str) -> None:
     assert decode_words(raw) == words
 
 
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [("Grüße".encode(), "Grüße"), ("Grüße".encode("latin-1"), "Grüße"), (b"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "Grüße")],
+    ids=["UTF-8", "Latin-1", "as it should be"],
+)
+def test_a_header_of_eight_bits_is_read_as_it_was_meant(octets: bytes, words: str) -> None:
+    document = open_document(b"subject: " + octets + b"\r\nSubject: a second one\r\n\r\ntext\r\n")
+    assert document.headers["Subject"] == words
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_base64_survives_junk_between_its_digits(data: bytes) -> None:

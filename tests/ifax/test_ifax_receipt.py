@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import email
+from email.header import decode_header, make_header
 from email.message import Message
 
 import pytest
@@ -88,6 +89,15 @@ def test_a_sender_cannot_add_headers_to_a_receipt(field: str) -> None:
     message = parsed(notify(**{field: "x\r\nBcc: all@example.com\r\n\r\nbody \x00ü"}))
     assert message["Bcc"] is None
     assert message.get_content_type() == "multipart/report"
+
+
+@pytest.mark.parametrize("subject", ["Grüße", "語" * 200, "x" * 300 + "ü", "a\r\nBcc: all@example.com ü"])
+def test_a_subject_that_is_not_ascii_comes_back_as_it_was(subject: str) -> None:
+    message = parsed(notify(Subject=subject))
+    assert str(make_header(decode_header(message["Subject"]))) == f"Read Receipt:{' '.join(subject.split())}"[:900]
+    assert message["Bcc"] is None
+    assert message["Message-Id"]
+    assert max(map(len, message.as_string().splitlines())) < 998
 
 
 def test_the_dsn_is_as_rfc_3464_wants_it() -> None:

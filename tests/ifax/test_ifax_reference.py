@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from fauxfax.faults import ACTIONS
+from fauxfax.faults import ACTIONS, EFFECTIVE, POINTS
 from fauxfax.ifax.host import Limits, Verdict
 from fauxfax.ifax.replies import Code
 from fauxfax.ifax.smtp import VERDICTS
@@ -15,6 +16,7 @@ from fauxfax.ifax.states import COMMANDS, DEADLINES, TRANSITIONS, State
 from fauxfax.models import SmtpQuirks, facts
 
 ROOT = Path(__file__).parents[2]
+DIALOGUES = ROOT / "tests/ifax/dialogues"
 PAGE = (ROOT / "docs/reference/smtp.md").read_text(encoding="utf-8")
 
 
@@ -23,6 +25,17 @@ def table(heading: str) -> Sequence[Sequence[str]]:
     lines = PAGE.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(f"| {heading} |"))
     return list(_rows(lines[start + 2 :]))
+
+
+def spoken(dialogue: str) -> str:
+    """The dialogue of that name."""
+    return (DIALOGUES / f"{dialogue.strip('`')}.txt").read_text(encoding="utf-8")
+
+
+def dialogue_lines() -> Iterator[str]:
+    """Every line of every dialogue."""
+    for path in DIALOGUES.glob("*.txt"):
+        yield from path.read_text(encoding="utf-8").splitlines()
 
 
 def _rows(lines: list[str]) -> Iterator[Sequence[str]]:
@@ -44,8 +57,7 @@ def test_every_reply_is_listed_with_a_dialogue_that_has_it() -> None:
     assert [int(row[0]) for row in rows] == sorted(Code)
     for code, situation, dialogue in rows:
         assert situation
-        spoken = (ROOT / "tests/ifax/dialogues" / f"{dialogue.strip('`')}.txt").read_text(encoding="utf-8")
-        assert f"S: {code} " in spoken, dialogue
+        assert f"S: {code} " in spoken(dialogue), dialogue
 
 
 def test_every_verdict_is_listed_with_its_reply() -> None:
@@ -59,11 +71,30 @@ def test_every_verdict_is_listed_with_its_reply() -> None:
 )
 def test_every_number_is_listed_with_its_source(heading: str, record: object) -> None:
     expected = [[f"`{fact.name}`", f"`{fact.value}`", fact.status.value, fact.source] for fact in facts(record)]
-    assert table(heading) == expected
+    assert [row[:4] for row in table(heading)] == expected
+
+
+def test_every_quirk_is_listed_with_a_dialogue_that_sets_it() -> None:
+    """A standalone receiver is told the two quirks of its directory there."""
+    directory = {"vrfy": "directory vrfy", "open_relay_when_blank": "directory relay_when_blank"}
+    for name, *_, dialogue in table("Quirk"):
+        quirk = name.strip("`")
+        assert f"= {directory.get(quirk, f'quirk {quirk}')} " in spoken(dialogue), dialogue
+
+
+def test_every_command_is_given_in_a_dialogue() -> None:
+    given = {line.split()[1].rstrip(":").upper() for line in dialogue_lines() if line.startswith("C: ") and line[3:]}
+    assert set(COMMANDS) <= given
 
 
 def test_every_state_is_listed_with_its_deadline() -> None:
     assert {row[0]: row[1].strip("`") for row in table("State")} == {s.value: DEADLINES[s] for s in State}
+
+
+def test_every_point_behind_the_dialogue_is_listed_with_its_actions() -> None:
+    listed = {row[0].strip("`"): tuple(re.findall(r"`([a-z-]+)`", row[2])) for row in table("Point")}
+    assert listed == EFFECTIVE
+    assert set(POINTS) == {*listed, "connect", "dot", *(name.lower() for name in COMMANDS)}
 
 
 def test_every_fault_action_is_listed() -> None:

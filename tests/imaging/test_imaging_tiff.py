@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import struct
 
 import pytest
 from imaging_samples import FAX_CODINGS, LONG, SHORT, TiffFile, encode_strips, flip_bits, noise_page, text_page
 
 from fauxfax.errors import FormatError
-from fauxfax.imaging import tiff
+from fauxfax.imaging import pdf, tiff
 from fauxfax.imaging.raster import Raster
 from fauxfax.imaging.t4 import Coding
 from fauxfax.imaging.tiffwriter import REVERSED_BITS
@@ -105,7 +106,35 @@ def test_black_is_zero_gives_the_negative():
     assert page.raster.row(0)[-1] & 0x1F == 0, "the bits beyond the width stay 0"
 
 
-@pytest.mark.parametrize("width", [1728, 2048, 2432, 2592, 3456])
+PAPERS = {
+    "A4": (210, 297, (1728, 2592, 3456)),
+    "B4": (257, 364, (2048, 3072, 4096)),
+    "A3": (297, 420, (2432, 3648, 4864)),
+    "letter": (215.9, 279.4, (1728, 2592, 3456)),
+    "legal": (215.9, 355.6, (1728, 2592, 3456)),
+}
+"""Width and length in mm, and the picture elements of a row at 200, at 300 and at 400 dpi (RFC 3949)."""
+SCANS = [(0, dpi) for dpi in ((204, 98), (204, 196), (204, 391), (200, 100), (200, 200))]
+SCANS += [(1, (300, 300)), (2, (408, 391)), (2, (400, 400))]
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=PAPERS)
+@pytest.mark.parametrize(("scale", "dpi"), SCANS, ids=[f"{x}x{y}" for _, (x, y) in SCANS])
+def test_every_paper_at_every_resolution_is_read_and_keeps_its_length(paper, scale, dpi):
+    _, length, widths = paper
+    rows = round(length / 25.4 * dpi[1])
+    stride = widths[scale] // 8
+    raster = Raster(widths[scale], rows, (bytes(9) + b"\xf0" * (stride - 9)) * rows, *dpi)
+    (page,) = tiff.read(tiff.write([raster], Coding.MMR))
+    assert page.raster == raster
+    assert not page.damaged
+    box = re.search(rb"/MediaBox\[0 0 ([\d.]+) ([\d.]+)\]", pdf.write([page]))
+    assert [float(side) / 72 * 25.4 for side in box.groups()] == pytest.approx(
+        [widths[scale] / dpi[0] * 25.4, length], abs=0.3
+    )
+
+
+@pytest.mark.parametrize("width", [1728, 2048, 2432, 2592, 3072, 3648, 3456, 4096, 4864])
 def test_resolution_is_told_or_the_default_of_the_width(width):
     told = Raster(width, 4, bytes((width + 7) // 8 * 4), 204, 98)
     (page,) = tiff.read(one_page(told))

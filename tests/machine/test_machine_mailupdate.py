@@ -29,21 +29,28 @@ class Office:
 
     def mail(self, data: bytes, sender: str = CENTRE) -> None:
         """As the receiver hands a mail over."""
+        self.machine.accepted([self.store(data, sender)])
+
+    def store(self, data: bytes, sender: str = CENTRE) -> int:
+        """What the receiver does before the machine hears of it."""
         envelope = Envelope(session=1, peer="192.0.2.1", helo="h", sender=sender, recipients=(), received_at=0.0)
         data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        self.machine.accepted([self.machine.memory.keep(MessageReceived(envelope, (data,)))])
+        return self.machine.memory.keep(MessageReceived(envelope, (data,)))
 
     def instruct(self, password: str = "4711", sender: str = CENTRE) -> None:
         self.mail(f"From: {CENTRE}\nSubject: {INSTRUCTION}\n\nPASSWORD={password}\n".encode(), sender)
 
     def answer(self, program: bytes, in_reply_to: str | None = None) -> None:
+        self.mail(self.program_mail(program, in_reply_to))
+
+    def program_mail(self, program: bytes, in_reply_to: str | None = None) -> bytes:
         request = message_from_bytes(self.requests[-1].data)
         mail = EmailMessage()
         mail["From"], mail["Subject"] = CENTRE, "Re: firmware"
         mail["In-Reply-To"] = in_reply_to or request["Message-Id"]
         mail.set_content("the program is attached")
         mail.add_attachment(program, maintype="application", subtype="octet-stream", filename="scn.pfc")
-        self.mail(mail.as_bytes())
+        return mail.as_bytes()
 
 
 @pytest.fixture
@@ -123,3 +130,41 @@ def test_stop_and_a_power_cut_forget_the_instruction(office: Office) -> None:
     office.pc.cycle(cut=True)
     office.machine.press(["SET"])
     assert not office.requests
+
+
+def test_an_instruction_stored_before_the_power_went_and_not_yet_noticed_is_noticed_at_the_next_start(
+    office: Office,
+) -> None:
+    office.store(f"Subject: {INSTRUCTION}\n\nPASSWORD=4711\n".encode())
+    office.pc.cycle(cut=True)
+    assert office.machine.panel.lines[1] == "UPDATE? PRESS SET"
+    assert not office.machine.memory.documents, "it is not printed"
+
+
+def test_a_program_stored_before_the_power_went_and_not_yet_noticed_is_neither_installed_nor_printed(
+    office: Office,
+) -> None:
+    office.instruct()
+    office.machine.press(["SET"])
+    office.store(office.program_mail(code_file(PART)))
+    office.pc.cycle(cut=True)
+    assert not office.machine.memory.documents, "it is not printed"
+    assert "nobody waits any more" in office.machine.journal.read()[-1].note
+    assert office.pc.ready() == "V10100"
+
+
+def test_the_same_program_mailed_again_is_neither_installed_nor_printed(office: Office) -> None:
+    office.instruct()
+    office.machine.press(["SET"])
+    for _ in range(2):
+        office.answer(code_file(PART))
+        assert office.pc.ready() == "V10200"
+    assert not office.machine.memory.documents
+    assert "nobody waits any more" in office.machine.journal.read()[-1].note
+
+
+def test_an_answer_made_up_from_the_number_of_an_instruction_is_a_mail_like_any_other(office: Office) -> None:
+    office.instruct()
+    office.machine.press(["SET"])
+    office.answer(code_file(PART), in_reply_to=f"<1.{'0' * 32}@uf-8000.local>")
+    assert office.machine.memory.documents == 1, "it waits to be printed"

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,29 +20,46 @@ def host() -> Iterator[InProcessMachine]:
         yield host
 
 
-def saved(host: InProcessMachine) -> dict[str, bytes]:
+def saved(host: InProcessMachine, folder: Path) -> dict[str, bytes]:
+    return written(snapshot.freeze(host.machine), folder)
+
+
+def written(frozen: snapshot.Frozen, folder: Path) -> dict[str, bytes]:
     octets = io.BytesIO()
-    with zipfile.ZipFile(octets, "w") as archive:
-        snapshot.save(host.machine, archive)
+    with contextlib.closing(frozen.memory), zipfile.ZipFile(octets, "w") as archive:
+        frozen.write(archive, folder)
     with zipfile.ZipFile(octets) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def put_back(host: InProcessMachine, parts: dict[str, bytes]) -> None:
+def put_back(host: InProcessMachine, parts: dict[str, bytes], folder: Path) -> None:
     octets = io.BytesIO()
     with zipfile.ZipFile(octets, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
     with zipfile.ZipFile(octets) as archive:
-        snapshot.restore(host.machine, archive)
+        thawed = snapshot.check(host.machine, archive, folder)
+    host.machine.power_off(cut=True)
+    snapshot.replace(host.machine, thawed)
+    host.machine.memory.recount()
 
 
-def test_what_is_put_back_is_what_was_saved(host: InProcessMachine) -> None:
+def test_what_is_put_back_is_what_was_saved(host: InProcessMachine, tmp_path: Path) -> None:
     host.machine.parameters.set(142, "Valid")
-    before = saved(host)
+    before = saved(host, tmp_path)
     host.machine.parameters.set(142, "Invalid")
-    put_back(host, before)
-    assert host.machine.power == "off", "it starts as after a power cycle"
+    put_back(host, before, tmp_path)
+    host.machine.power_on(at_once=True)
+    assert host.machine.parameters.get(142) == "Valid"
+    assert host.machine.versions["SC"] == "V10100"
+
+
+def test_what_is_written_is_the_machine_of_the_instant_it_was_frozen(host: InProcessMachine, tmp_path: Path) -> None:
+    host.machine.parameters.set(142, "Valid")
+    frozen = snapshot.freeze(host.machine)
+    host.machine.parameters.set(142, "Invalid")
+    host.machine.updates.loader.flash.storage.write(0, bytes(16))
+    put_back(host, written(frozen, tmp_path), tmp_path)
     host.machine.power_on(at_once=True)
     assert host.machine.parameters.get(142) == "Valid"
     assert host.machine.versions["SC"] == "V10100"
@@ -59,15 +78,18 @@ def test_what_is_put_back_is_what_was_saved(host: InProcessMachine) -> None:
         ({"flash.bin": b"short"}, "no flash of this machine"),
         ({"flash.bin": None}, "flash.bin missing"),
         ({"bomb": bytes(2 << 20)}, "unpacks to more than"),
+        ({"memory.sqlite": b"no database, but long enough to have been one" * 100}, "cannot be read"),
+        ({"memory.sqlite": b""}, "version 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_snapshot_that_does_not_fit_changes_nothing(
-    host: InProcessMachine, monkeypatch: pytest.MonkeyPatch, change: dict[str, bytes | None], complaint: str
-) -> None:
-    parts = {name: content for name, content in {**saved(host), **change}.items() if content is not None}
+    host: InProcessMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, bytes | None], complaint: str,
+) -> None:  # fmt: skip
+    parts = {name: content for name, content in {**saved(host, tmp_path), **change}.items() if content is not None}
     if "bomb" in parts:
         monkeypatch.setattr(snapshot, "MAX_UNPACKED", 33 << 20)
     with pytest.raises(FauxfaxError, match=complaint):
-        put_back(host, parts)
+        put_back(host, parts, tmp_path)
     assert host.machine.running

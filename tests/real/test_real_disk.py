@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import smtplib
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +82,39 @@ def test_a_disk_that_fills_up_under_a_stored_fax_prints_it_when_there_is_room(sm
         assert send(machine) == 250
     finally:
         machine.kill()
+
+
+def system_calls(machine: MachineProcess, folder: Path) -> list[str]:
+    """What the machine asks of the system while it receives one message, in order."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed; tests/real/install-packages installs it")
+    assert machine.process is not None
+    trace = folder / "trace"
+    command = ["strace", "-f", "-q", "-e", "trace=fdatasync,fsync,sendto", "-o", str(trace),
+               "-p", str(machine.process.pid)]  # fmt: skip
+    tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 10
+        status = Path(f"/proc/{machine.process.pid}/status")
+        while (traced := re.search(r"TracerPid:\t(\d+)", status.read_text())) and traced[1] == "0":
+            if tracer.poll() is not None or time.monotonic() > end:
+                pytest.skip("this computer lets nobody trace a process")
+            time.sleep(0.02)
+        assert send(machine) == 250
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(10)
+    return [line.split(None, 1)[1] for line in trace.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("durable", [True, False], ids=["durable", "in memory"])
+def test_the_message_is_synced_to_the_disk_between_the_dot_and_its_250(tmp_path: Path, durable: bool) -> None:
+    options = ["--set", f"smtp.durable={str(durable).lower()}"]
+    machine = MachineProcess(tmp_path / "machine", options, clock="manual").start()
+    try:
+        calls = system_calls(machine, tmp_path)
+    finally:
+        machine.kill()
+    begin = next(place for place, call in enumerate(calls) if "354 Start mail" in call)
+    end = next(place for place, call in enumerate(calls) if place > begin and '"250 OK' in call)
+    assert any(re.match(r"f(data)?sync\(", call) for call in calls[begin:end]) == durable

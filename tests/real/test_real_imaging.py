@@ -19,6 +19,8 @@ pytestmark = pytest.mark.real
 
 FAX_CODINGS = (Coding.MH, Coding.ALIGNED_MH, Coding.MR, Coding.MMR)
 RESOLUTIONS = ((204, 98), (204, 196), (204, 391))
+"""One for each K of MR."""
+ALL_RESOLUTIONS = (*RESOLUTIONS, (200, 100), (200, 200), (300, 300), (400, 400), (408, 391))
 TIFFCP_CODINGS = {
     "g3:1d": Coding.MH,
     "g3:1d:fill": Coding.MH,
@@ -27,8 +29,8 @@ TIFFCP_CODINGS = {
     "g4": Coding.MMR,
     "none": Coding.UNCOMPRESSED,
 }
-TIFFCP_FILES = list(itertools.product(TIFFCP_CODINGS, RESOLUTIONS, ("msb2lsb", "lsb2msb"), ("-L", "-B"), (400, 64)))
-"""Coding, resolution, fill order, byte order, rows of a strip: 144 files."""
+TIFFCP_FILES = list(itertools.product(TIFFCP_CODINGS, ALL_RESOLUTIONS, ("msb2lsb", "lsb2msb"), ("-L", "-B"), (400, 64)))
+"""Coding, resolution, fill order, byte order, rows of a strip: 384 files."""
 
 
 def run(program: str, *arguments: object) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import shutil
 import smtplib
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from queue_managers import RECIPIENT, SUBMISSION, Exim, listening, postfix, program
 
 from fauxfax.clock import RealClock
 from fauxfax.ifax.host import MessageReceived
@@ -25,11 +24,12 @@ from fauxfax.imaging import tiff
 from fauxfax.imaging.raster import Raster
 from fauxfax.servers.smtp import SmtpServer
 from fauxfax.servers.ticker import Ticker
+from fauxfax.testing import MachineProcess
+from fax_mails import BUILDERS
 
 pytestmark = pytest.mark.real
 
-RECIPIENT = "fax@uf-8000.local"
-EXIM = Path(__file__).parents[2] / ".cache/exim/usr/sbin/exim4"
+CERTIFICATES = Path(__file__).parents[1] / "tls"
 FAX = tiff.write([Raster(1728, 200, bytes(range(216)) * 200)] * 2)
 
 
@@ -85,13 +85,6 @@ def machine() -> Iterator[Machine]:
 def fax(tmp_path: Path) -> Path:
     path = tmp_path / "fax.tif"
     path.write_bytes(FAX)
-    return path
-
-
-def program(name: str) -> str:
-    path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if path is None:
-        pytest.skip(f"{name} is not installed")
     return path
 
 
@@ -154,55 +147,18 @@ def test_smtp_source_sends_from_many_sessions(machine: Machine) -> None:
     assert len(machine.messages) == 500
 
 
-@contextlib.contextmanager
-def postfix(folder: Path, port: int) -> Iterator[Callable[[bytes], None]]:
-    """A Postfix of its own that hands everything to one port. Gives the function that puts a mail into its queue."""
-    command = program("postfix")
-    if os.geteuid() != 0:
-        pytest.skip("a queue manager of its own can only be started by root")
-    folder.chmod(0o755)
-    config, queue, data = folder / "etc", folder / "queue", folder / "data"
-    for one in (config, queue, data):
-        one.mkdir()
-    shutil.chown(data, "postfix")
-    settings = {
-        "compatibility_level": "3.6",
-        "queue_directory": queue,
-        "data_directory": data,
-        "maillog_file": folder / "log",
-        "maillog_file_prefixes": folder,
-        "myhostname": "queue.example",
-        "mydestination": "",
-        "inet_interfaces": "127.0.0.1",
-        "inet_protocols": "ipv4",
-        "relayhost": f"[127.0.0.1]:{port}",
-        "minimal_backoff_time": "1s",
-        "maximal_backoff_time": "2s",
-        "queue_run_delay": "1s",
-        "alias_maps": "",
-        "alternate_config_directories": config,
-    }
-    (config / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
-    services = [
-        "postlog unix-dgram n - n - 1 postlogd", "pickup unix n - n 1 1 pickup", "cleanup unix n - n - 0 cleanup",
-        "qmgr unix n - n 1 1 qmgr", "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce",
-        "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce", "smtp unix - - n - - smtp",
-        "error unix - - n - - error", "retry unix - - n - - error", "anvil unix - - n - 1 anvil",
-        "scache unix - - n - 1 scache", "proxymap unix - - n - - proxymap", "tlsmgr unix - - n 1000? 1 tlsmgr",
-        "flush unix n - n 1000? 0 flush", "showq unix n - n - - showq", "verify unix - - n - 1 verify",
-    ]  # fmt: skip
-    (config / "master.cf").write_text("".join(f"{service}\n" for service in services))
-    started = subprocess.run([command, "-c", config, "start"], timeout=60, capture_output=True, text=True, check=False)
-    assert started.returncode == 0, started.stderr
-    sendmail = [program("sendmail"), "-C", str(config), "-i", "-f", "jane@example.org", RECIPIENT]
-
-    def post(mail: bytes) -> None:
-        subprocess.run(sendmail, input=mail, check=True, timeout=60)
-
+def test_msmtp_sends_every_mail_that_fax_servers_build_and_a_whole_machine_prints_it(tmp_path: Path) -> None:
+    machine = MachineProcess(tmp_path / "machine").start()
+    command = [program("msmtp"), "--host=127.0.0.1", f"--port={machine.ports['smtp']}", "--from=jane@example.org",
+               "--auth=off", "--tls=off", RECIPIENT]  # fmt: skip
     try:
-        yield post
+        for build in BUILDERS:
+            subprocess.run(command, input=build(), check=True, timeout=60)
+        machine.wait("fax", count=len(BUILDERS))
+        printed = machine.tray()
     finally:
-        subprocess.run([command, "-c", config, "stop"], check=False, timeout=60, capture_output=True)
+        machine.stop()
+    assert [(one["result"], len(one["pages"])) for one in printed] == [("R-OK", n + 2) for n in BUILDERS.values()]
 
 
 @pytest.fixture
@@ -222,67 +178,19 @@ def test_postfix_delivers_and_tries_again_until_it_may(machine: Machine, open_fo
     check(machine.messages[0], 3)
 
 
-EXIM_USER = 65533
-"""Exim looks its user up by name; it is given one in a mount namespace of its own."""
-EXIM_SETTINGS = """
-spool_directory = {folder}/spool
-log_file_path = {folder}/%slog
-primary_hostname = queue.example
-qualify_domain = example.org
-keep_environment =
-begin routers
-everything:
-  driver = manualroute
-  route_list = * 127.0.0.1 byname
-  self = send
-  transport = fax
-begin transports
-fax:
-  driver = smtp
-  port = {port}
-  allow_localhost
-  user = {user}
-  group = {user}
-begin retry
-* * F,1h,1s
-"""
-
-
-class Exim:
-    """An Exim of its own with a queue in a folder; it is run for each thing it has to do."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        if not EXIM.exists():
-            pytest.skip("tests/real/fetch-exim has not fetched Exim")
-        if os.geteuid() != 0:
-            pytest.skip("a queue of its own can only be run by root")
-        folder.chmod(0o755)
-        (folder / "conf").write_text(EXIM_SETTINGS.format(folder=folder, port=port, user=EXIM_USER))
-        (folder / "spool").mkdir()
-        os.chown(folder / "spool", EXIM_USER, EXIM_USER)
-        os.chown(folder, EXIM_USER, EXIM_USER)
-        account = f"Debian-exim:x:{EXIM_USER}:"
-        (folder / "passwd").write_text(f"{Path('/etc/passwd').read_text()}{account}{EXIM_USER}::/:/usr/sbin/nologin\n")
-        (folder / "group").write_text(f"{Path('/etc/group').read_text()}{account}\n")
-        binds = " && ".join(f"mount --bind {folder}/{name} /etc/{name}" for name in ("passwd", "group"))
-        script = f'{binds} && exec {EXIM} -C {folder}/conf "$@"'
-        self._command = ["unshare", "--mount", "sh", "-c", script, "exim"]
-        self._log = folder / "mainlog"
-
-    def post(self, mail: bytes) -> None:
-        self._run("-f", "jane@example.org", "-odq", "-i", RECIPIENT, mail=mail)
-
-    def run_queue(self) -> None:
-        self._run("-qff")
-
-    def waiting(self) -> bytes:
-        return self._run("-bp")
-
-    def _run(self, *options: str, mail: bytes = b"") -> bytes:
-        command = [*self._command, *options]
-        done = subprocess.run(command, input=mail, capture_output=True, timeout=60, check=False)
-        assert done.returncode == 0, (done.stderr, self._log.read_text() if self._log.exists() else "")
-        return done.stdout
+def test_postfix_hands_its_dsn_wishes_over_and_does_not_report_itself(machine: Machine, open_folder: Path) -> None:
+    with postfix(open_folder, machine.port) as post:
+        post(as_mail().as_bytes())
+        machine.wait_for(1, 60)
+        end = time.monotonic() + 20
+        while "removed" not in (log := (open_folder / "log").read_text()) and time.monotonic() < end:
+            time.sleep(0.1)
+    envelope = machine.messages[0].envelope
+    assert (envelope.envid, envelope.ret) == ("QQ314", "HDRS")
+    assert envelope.recipients[0].notify == ("SUCCESS", "FAILURE")
+    assert envelope.recipients[0].original == f"rfc822;{RECIPIENT}"
+    assert "status=sent (250 OK)" in log
+    assert "sender delivery status notification" not in log, "the machine took that over (RFC 3461 5.2.2)"
 
 
 def test_exim_keeps_a_fax_in_its_queue_until_the_machine_takes_it(machine: Machine, open_folder: Path) -> None:
@@ -298,3 +206,38 @@ def test_exim_keeps_a_fax_in_its_queue_until_the_machine_takes_it(machine: Machi
     assert exim.waiting() == b""
     machine.wait_for(1)
     check(machine.messages[0], 3)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "prompts", "user", "password"),
+    [("PLAIN", ":", "$auth2", "$auth3"), ("LOGIN", "<| User | Password", "$auth1", "$auth2")],
+    ids=["PLAIN", "LOGIN"],
+)
+def test_a_receipt_leaves_by_exim_that_wants_starttls_and_a_login(
+    open_folder: Path, tmp_path: Path, mechanism: str, prompts: str, user: str, password: str
+) -> None:
+    for name in ("mail.pem", "mail.key"):
+        shutil.copy(CERTIFICATES / name, open_folder)
+        (open_folder / name).chmod(0o644)
+    more = SUBMISSION.format(folder=open_folder, mechanism=mechanism, prompts=prompts, user=user, password=password)
+    exim = Exim(open_folder, 25, more)
+    with listening(exim) as port:
+        settings = {"host": "127.0.0.1", "port": port, "tls": "starttls", "ca": open_folder / "mail.pem",
+                    "user": "jane", "password": "geheim"}  # fmt: skip
+        sets = [word for name, value in settings.items() for word in ("--set", f"outbox.{name}={value}")]
+        machine = MachineProcess(tmp_path / "machine", sets).start()
+        try:
+            mail = as_mail()
+            mail["Disposition-Notification-To"] = "jane@example.org"
+            with smtplib.SMTP("127.0.0.1", machine.ports["smtp"]) as client:
+                client.send_message(mail)
+            end = time.monotonic() + 30
+            while not (queued := exim.queued()) and time.monotonic() < end:
+                time.sleep(0.1)
+            shown = {row["key"]: row["value"] for row in machine.client.get("/v1/config")}
+        finally:
+            machine.stop()
+    assert [message["Subject"] for message in queued] == ["Read Receipt:a fax"]
+    assert "with esmtpsa" in queued[0]["Received"], "secret, and with a login"
+    assert (shown["outbox.user"], shown["outbox.password"]) == ("jane", "(set)")
+    assert "geheim" not in (tmp_path / "machine.log").read_text()

@@ -89,6 +89,30 @@ def test_a_message_that_cannot_be_read_becomes_an_error_sheet(tmp_path: Path) ->
     assert sorted(path.name for path in (tmp_path / "0001").iterdir()) == FILES
 
 
+@pytest.mark.parametrize(("share", "result"), [(0.05, "R-OK"), (0.2, "871")], ids=["a twentieth", "a fifth"])
+def test_a_page_with_more_than_a_tenth_missing_fails_the_document_and_is_in_the_tray_as_far_as_it_came(
+    tmp_path: Path, share: float, result: str
+) -> None:
+    fax = tiff.write([Raster(1728, 100, random.Random(1).randbytes(216 * 100), 204.0, 98.0)], Coding.MH)
+    page = tiff.read(fax)[0]
+    strip = page.strips[0]
+    cut = strip[: int(len(strip) * (1 - share))].ljust(len(strip), b"\0")
+    assert fax.count(strip) == 1
+
+    async def work(decoder: Decoder) -> None:
+        message = FAX[: FAX.index(b"II*")] + fax.replace(strip, cut)
+        decoded = await decoder.decode(1, message, ENVELOPE, tmp_path / "0001")
+        assert decoded.result == result
+        (found,) = decoded.pages
+        assert 0 < found.missing_rows + found.damaged_rows <= 100 * share + 1
+        assert decoded.reason == ("more than a tenth of page 1 is damaged" if result == "871" else "")
+        (printed,) = tiff.read((tmp_path / "0001" / "document.tif").read_bytes())
+        kept = printed.raster.height - found.damaged_rows
+        assert printed.raster.rows[: 216 * kept] == page.raster.rows[: 216 * kept]
+
+    with_decoder(work)
+
+
 def test_a_message_that_needs_too_much_memory_ends_the_worker_and_not_the_machine(tmp_path: Path) -> None:
     async def work(decoder: Decoder) -> None:
         decoded = await decoder.decode(1, b"Subject: x\r\n\r\n" + b"a" * 60_000_000, ENVELOPE, tmp_path / "0001")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
-from fauxfax.clock import ManualClock, RealClock
+from fauxfax.clock import FastClock, ManualClock, RealClock
 from fauxfax.events import Event, SessionClosed, SessionOpened
 from fauxfax.ifax.host import Limits, MemoryFullError, MessageReceived, Verdict
 from fauxfax.ifax.standalone import StandaloneHost
@@ -273,6 +273,40 @@ def test_a_fault_delays_a_reply_by_machine_time(host: StandaloneHost, shelf: She
                 await asyncio.wait_for(caller.reader.read(1), 0.1)
             clock.advance(30)
             assert await caller.codes(4) == [250, 250, 354, 250]
+
+    run(body)
+
+
+def test_a_delay_is_not_jumped_over_by_a_fast_clock(
+    host: StandaloneHost, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        host.faults.arm("mail -> delay 3600")
+        clock = FastClock()
+        async with house(SmtpServer(host, shelf, clock)) as here:
+            caller = await here.call()
+            await caller.say(MESSAGE)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(caller.reader.read(1), 0.1)
+            clock.run_due()
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(caller.reader.read(1), 0.1)
+            elapsed = clock._elapsed
+            monkeypatch.setattr(clock, "_elapsed", lambda: elapsed() + 3600)
+            clock.run_due()
+            assert await caller.codes(4) == [250, 250, 354, 250]
+
+    run(body)
+
+
+def test_32_sessions_are_served_and_the_33rd_is_421(host: StandaloneHost, shelf: Shelf) -> None:
+    async def body() -> None:
+        async with house(SmtpServer(host, shelf, RealClock())) as here:
+            callers = [await here.call() for _ in range(32)]
+            assert await (await here.call(greeted=False)).code() == 421
+            for caller in callers:
+                await caller.say(b"NOOP\r\n")
+            assert [await caller.code() for caller in callers] == [250] * 32
 
     run(body)
 

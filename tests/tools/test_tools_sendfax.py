@@ -126,3 +126,27 @@ def test_a_pdf_that_cannot_be_drawn_repeats_the_programs_complaint(
     monkeypatch.setattr(pages_module.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(BadUsage, match="Syntax Error: no page"):
         read_pages(path, 196.0)
+
+
+@pytest.mark.parametrize("y_dpi", [98.0, 196.0], ids=["standard", "fine"])
+def test_a_text_has_the_resolution_that_was_asked_for_and_stays_a4(tmp_path: Path, y_dpi: float) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_text("hello\n")
+    (page,) = read_pages(path, y_dpi)
+    assert (page.width, page.y_dpi) == (1728, y_dpi)
+    assert page.height / page.y_dpi * 25.4 == pytest.approx(297, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("x_dpi", "y_dpi", "mode"), [(204, 98, "1"), (204, 391, "1"), (200, 100, "L"), (100, 200, "L")]
+)
+def test_a_tiff_of_oblong_elements_keeps_its_shape(tmp_path: Path, x_dpi: float, y_dpi: float, mode: str) -> None:
+    path = tmp_path / "wide.tif"
+    width, height = round(4 * x_dpi), round(6 * y_dpi)
+    image = Image.new(mode, (width, height), 255 if mode == "L" else 1)
+    image.paste(0, (width // 4, height // 4, width // 2, height // 2))
+    image.save(path, dpi=(x_dpi, y_dpi))
+    (page,) = read_pages(path, 196.0)
+    assert page.height / 196 / (1728 / 204) == pytest.approx(6 / 4, rel=0.005)
+    left, top, right, bottom = page.to_image().convert("L").point(lambda level: 255 - level).getbbox()
+    assert (right - left) / 204 / ((bottom - top) / 196) == pytest.approx(4 / 6, rel=0.01)

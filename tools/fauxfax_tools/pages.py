@@ -24,6 +24,7 @@ FILE_LIMIT = 256 << 20  # octets of a document
 PAGE_LIMIT = 500
 PDF_DPI = "408"  # twice the fax's, so that thin lines survive the scaling
 PDF_TIMEOUT = 300  # seconds
+STRETCH = 5.0  # project value: elements more oblong than that are a mistake of whoever wrote the picture
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*")
 
 
@@ -53,7 +54,7 @@ def _pages(path: Path, data: bytes, y_dpi: float) -> Iterator[Raster]:
     elif data.startswith(TIFF_BEGINNINGS):
         yield from _tiff_pages(path, data, y_dpi)
     elif (written := _as_text(data)) is not None:
-        yield from text.render(written)
+        yield from (_scaled(page, y_dpi) for page in text.render(written))
     else:
         yield from _pictures(path, y_dpi)
 
@@ -67,7 +68,15 @@ def _tiff_pages(path: Path, data: bytes, y_dpi: float) -> Iterator[Raster]:
     for raster in rasters:
         resolution = (round(raster.x_dpi), round(raster.y_dpi))
         fits = raster.width == PAGE_WIDTH and resolution in PROFILE_S_DPI
-        yield raster if fits else to_fax(raster.to_image(), y_dpi=y_dpi)
+        yield raster if fits else _scaled(raster, y_dpi)
+
+
+def _scaled(raster: Raster, y_dpi: float) -> Raster:
+    """A page at another resolution, as long as it was for its width; elements are square if the file told nothing."""
+    if (raster.width, raster.y_dpi) == (PAGE_WIDTH, y_dpi):
+        return raster
+    told = raster.width in tiff.DEFAULT_DPI or (raster.x_dpi, raster.y_dpi) != tiff.DEFAULT_DPI[PAGE_WIDTH]
+    return to_fax(raster.to_image(), y_dpi=y_dpi, shape=raster.x_dpi / raster.y_dpi if told else 1.0)
 
 
 def _pictures(path: Path, y_dpi: float) -> Iterator[Raster]:
@@ -76,11 +85,17 @@ def _pictures(path: Path, y_dpi: float) -> Iterator[Raster]:
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             for frame in ImageSequence.Iterator(image):
-                yield to_fax(frame, y_dpi=y_dpi)
+                yield to_fax(frame, y_dpi=y_dpi, shape=_shape(frame.info.get("dpi")))
     except UnidentifiedImageError:
         raise BadUsage(f"{path}: neither PDF, PNG, TIFF nor text, nor any picture that Pillow knows") from None
     except (OSError, Image.DecompressionBombError) as error:
         raise BadUsage(f"{path}: the picture cannot be read ({error})") from error
+
+
+def _shape(dpi: tuple[float, float] | None) -> float:
+    """The shape of a picture's elements, by the resolutions it tells; square ones if it tells nothing sensible."""
+    shape = float(dpi[0]) / float(dpi[1]) if dpi and dpi[0] and dpi[1] else 1.0
+    return shape if 1 / STRETCH <= shape <= STRETCH else 1.0
 
 
 def _as_text(data: bytes) -> str | None:

@@ -67,6 +67,11 @@ class FaxNumber(NamedTuple):
     subaddress: str
 
 
+def without_password(written: str) -> str:
+    """A relay request as it may be shown: the password is the machine's secret."""
+    return re.sub(r"/RELAY=[^@\"]*", "/RELAY=***", written, flags=re.IGNORECASE)
+
+
 def parse_fax_number(local: str) -> FaxNumber | None:
     """The fax number in a local part. None if it is none, or none that can be read."""
     match = _FAX.fullmatch(local)

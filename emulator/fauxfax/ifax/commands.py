@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fauxfax.errors import FormatError
 from fauxfax.faults import Rule
-from fauxfax.ifax.address import Address, Answer, Resolution
+from fauxfax.ifax.address import Address, Answer, Resolution, without_password
 from fauxfax.ifax.body import Body, Fault
 from fauxfax.ifax.host import Envelope, Host, Limits, MessageReceived, Mode, Recipient, Reservations
 from fauxfax.ifax.replies import STATUS, TEXTS, Code
@@ -334,7 +334,7 @@ def _recipient(path: Path, found: Resolution) -> Recipient:
     parameters = path.parameters
     kind, semicolon, xtext = parameters.get("ORCPT", "").partition(";")
     return Recipient(
-        address=path.written,
+        address=without_password(path.written) if found.forward else path.written,
         mailbox=found.mailbox,
         forward=found.forward,
         subaddress=found.subaddress,

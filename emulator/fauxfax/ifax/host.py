@@ -56,9 +56,9 @@ class Verdict(Enum):
 class Recipient:
     """One accepted recipient.
 
-    `address` is as the sender wrote it; `mailbox` is the machine's mailbox it prints for, or, if `forward`, the
-    foreign address it goes on to. `notify` and `original` are the DSN parameters NOTIFY and ORCPT (RFC 3461),
-    the latter decoded from xtext.
+    `address` is as the sender wrote it, but for a relay password; `mailbox` is the machine's mailbox it prints for, or,
+    if `forward`, the foreign address it goes on to. `notify` and `original` are the DSN parameters NOTIFY and ORCPT
+    (RFC 3461), the latter decoded from xtext.
     """
 
     address: str
@@ -127,7 +127,7 @@ class Limits:
 
     command_line: int = documented("RFC 821 4.5.3: 512 with CRLF", 512)
     extended_line: int = project("a command line with ESMTP parameters", 2048)
-    text_line: int = documented("RFC 821 4.5.3: 1000 with CRLF; up to 64 KiB can be configured", 1000)
+    text_line: int = documented("RFC 821 4.5.3: 1000 with CRLF; smtp.text_line takes up to 64 KiB", 1000)
     message: int = project("largest message whatever the image memory has free", 64 * MIB)
     recipients: int = project("RFC 821 4.5.3 asks for 100 at least", 200)
     errors: int = project("refused commands in one session before it is closed", 20)

@@ -87,13 +87,24 @@ def parse_headers(message: bytes) -> Message:
 
 
 def read_headers(tree: Message) -> dict[str, str]:
-    """The headers of `HEADERS` that are there, decoded (RFC 2047), each on one line."""
-    found = {}
-    for name in HEADERS:
-        value = tree.get(name)
-        if value is not None:
-            found[name] = decode_words(str(value))[:_HEADER_LENGTH]
-    return found
+    """The headers of `HEADERS` that are there, the first of each name, decoded (RFC 2047), each on one line."""
+    there: dict[str, str] = {}
+    for name, value in tree.raw_items():
+        there.setdefault(name.lower(), str(value))
+    return {
+        name: decode_words(_of_eight_bits(there[name.lower()]))[:_HEADER_LENGTH]
+        for name in HEADERS
+        if name.lower() in there
+    }
+
+
+def _of_eight_bits(value: str) -> str:
+    """A header with octets that no header may have: UTF-8 as most who write them mean, else Latin-1."""
+    octets = value.encode("utf-8", "surrogateescape")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
 
 
 def decode_words(text: str) -> str:

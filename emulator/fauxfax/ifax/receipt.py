@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.header import Header
 from email.utils import format_datetime, getaddresses
 from enum import Enum
 
@@ -95,7 +96,7 @@ def disposition_notification(
         "Media-Accept-Features: " + MEDIA_FEATURES[0],
         *MEDIA_FEATURES[1:],
     ]
-    head = _head(station, wanted[0], f"Read Receipt:{subject or SUBJECT}", number, date)
+    head = _head(station, wanted[0], f"Read Receipt:{headers.get('Subject', '') or SUBJECT}", number, date)
     if original_id:
         head += [f"In-Reply-To: {original_id}", f"References: {original_id}"]
     parts = [_part("text/plain; charset=us-ascii", text), _part("message/disposition-notification", fields)]
@@ -196,7 +197,7 @@ def _head(station: Station, to: str, subject: str, number: int, date: datetime) 
         f"Date: {format_datetime(date)}",
         f"From: {station.model} <{station.address}>",
         f"To: {_line(to)}",
-        f"Subject: {_line(subject)}",
+        f"Subject: {_words(subject)}",
         f"Message-Id: <{date:%Y%m%d%H%M%S}{number:04d}.{number & 0xFFFFF:05X}.{station.address}>",
         f"X-Mailer: {MAILER}",
         "MIME-Version: 1.0",
@@ -224,6 +225,12 @@ def _returned(message: bytes, *, full: bool) -> bytes:
 
 def _lines(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode("ascii", "replace")
+
+
+def _words(text: str) -> str:
+    """A sender's words as a header: encoded (RFC 2047) if ASCII does not hold them."""
+    text = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))[:_LINE]
+    return text if text.isascii() else Header(text, "utf-8").encode(linesep="\r\n")
 
 
 def _line(text: str) -> str:

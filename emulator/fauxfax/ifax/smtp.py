@@ -50,7 +50,8 @@ VERDICTS = {
     Verdict.REFUSED: reply(Code.FAILED),
 }
 LONG_LINE = reply(Code.UNRECOGNIZED, "Line too long", "5.5.6")
-_ERRORS = frozenset({500, 501, 502, 503, 504})
+_ERRORS = frozenset({500, 501, 502, 503, 504, 550, 551, 553})
+"""Replies that count against a session: mistakes, and guesses at names and at the relay password."""
 _LAST = frozenset({Code.CLOSING, Code.NOT_AVAILABLE})
 _EXTENDED = (b"MAIL ", b"RCPT ", b"SEND ", b"SOML ", b"SAML ")
 

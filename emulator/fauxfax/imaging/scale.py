@@ -19,14 +19,14 @@ MAX_HEIGHT = 20_000
 _HALF = 128
 
 
-def to_fax(image: Image.Image, *, y_dpi: float = 196.0) -> Raster:
+def to_fax(image: Image.Image, *, y_dpi: float = 196.0, shape: float = 1.0) -> Raster:
     """The picture in black and white, as wide as the paper, its aspect ratio kept; grey becomes a dither pattern.
 
-    Transparency becomes white paper and an orientation mark is obeyed. Raises Misuse for a picture that would be
-    longer than MAX_HEIGHT rows.
+    `shape` is the height of a picture element over its width: 2 for 200 x 100 dpi. Transparency becomes white paper and
+    an orientation mark is obeyed. Raises Misuse for a picture that would be longer than MAX_HEIGHT rows.
     """
     upright = ImageOps.exif_transpose(image)
-    height = max(1, round(upright.height * PAGE_WIDTH / upright.width * y_dpi / X_DPI))
+    height = max(1, round(upright.height * shape * PAGE_WIDTH / upright.width * y_dpi / X_DPI))
     if height > MAX_HEIGHT:
         raise Misuse(
             f"fax page: {upright.width} x {upright.height} would give {height} rows; cut it to {MAX_HEIGHT} or fewer"

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from fauxfax.errors import FauxfaxError
+from fauxfax.errors import FauxfaxError, FormatError
 
 VERSION = 2
 FIRST = """
@@ -124,31 +124,56 @@ class Database:
         """All counters by name."""
         return dict(self.quick.execute("SELECT name, value FROM counters ORDER BY name").fetchall())
 
-    def copy_to(self, path: Path) -> None:
-        """A consistent copy of the whole memory, for a snapshot."""
-        target = sqlite3.connect(path)
-        try:
-            self.quick.backup(target)
-        finally:
-            target.close()
+    def view(self) -> sqlite3.Connection:
+        """A connection that sees the memory as it is now, whatever is written later; for one thread, that closes it."""
+        view = self._connect("NORMAL")
+        view.execute("BEGIN")
+        view.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        return view
 
     def copy_from(self, path: Path) -> None:
-        """Become the memory of that copy. Raises FauxfaxError if it is no memory this program reads."""
-        source = sqlite3.connect(path)
+        """Become the memory of a copy that was checked, all or nothing, in any thread; nobody else may write meanwhile.
+
+        Raises FauxfaxError if the disk does not take it.
+        """
+        source, target = sqlite3.connect(path), self._connect("FULL")
         try:
-            _bring_up_to_date(source, new=False)
-            source.backup(self.quick)
-        except FauxfaxError as error:
-            raise FauxfaxError(f"snapshot: {error}") from None
-        except sqlite3.DatabaseError as error:
-            raise FauxfaxError(f"snapshot: its memory cannot be read: {error}") from None
+            source.backup(target)
+        except sqlite3.Error as error:
+            raise FauxfaxError(f"snapshot: its memory cannot be put back: {error}") from None
         finally:
             source.close()
+            target.close()
 
     def close(self) -> None:
         """Close both connections."""
         self.writer.close()
         self.quick.close()
+
+
+def copy(source: sqlite3.Connection, path: Path) -> None:
+    """A copy of a whole memory, in a file of its own."""
+    target = sqlite3.connect(path)
+    try:
+        source.backup(target)
+    finally:
+        target.close()
+
+
+def check_copy(path: Path) -> None:
+    """Bring the copy of a memory up to date. Raises FormatError if it is no memory this program reads."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        _bring_up_to_date(connection, new=False)
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except FauxfaxError as error:
+        raise FormatError(str(error), "snapshot") from None
+    except sqlite3.DatabaseError as error:
+        raise FormatError(f"its memory cannot be read: {error}", "snapshot") from None
+    finally:
+        connection.close()
+    if found != "ok":
+        raise FormatError(f"its memory is damaged: {found}", "snapshot")
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, *, new: bool = True) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fauxfax.faults import Rule
 from fauxfax.ifax.address import Address, Answer, Directory, Resolution
-from fauxfax.machine.engine import ERRORS
 from fauxfax.machine.machine import Machine
 from fauxfax.models import SmtpQuirks
 
@@ -51,6 +50,13 @@ class Desk:
             return Resolution(551, f"User not local; please try <{found.mailbox}>")
         return found
 
+    @property
+    def relays_for_everybody(self) -> bool:
+        """Whether anybody may send on through this machine: the flashed firmware does so, and nothing keeps it."""
+        settings = self._machine.settings
+        blank = not any(settings.relay_domains) and not settings.relay_password
+        return settings.outbox and blank and self.quirks.open_relay_when_blank
+
     def verify(self, name: str) -> Answer:
         """See Host."""
         return self._current().verify(name)
@@ -60,14 +66,8 @@ class Desk:
         return self._current().expand(name)
 
     def ask(self, point: str, *, sender: str = "", recipient: str = "", peer: str = "") -> Rule | None:
-        """See Host: what befalls the machine's body is done here."""
-        rule = self._machine.faults.ask(point, sender=sender, recipient=recipient, peer=peer)
-        if rule is not None and rule.action in ERRORS:
-            self._machine.engine.fail(rule.action)
-            self._machine.refresh()
-        elif rule is not None and rule.action == "cut":
-            self._machine.power_off(cut=True)
-        return rule
+        """See Host."""
+        return self._machine.faults.ask(point, sender=sender, recipient=recipient, peer=peer)
 
     def wall(self) -> float:
         """See Host."""

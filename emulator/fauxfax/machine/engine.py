@@ -139,6 +139,8 @@ class Engine:
         rule = self._faults.ask("page")
         if rule is not None and rule.action in ERRORS:
             self.fail(rule.action)
+        elif not self._on:
+            pass  # the rule cut the power
         elif rule is not None and rule.action == "delay":
             self._next_feed = self._clock.now + float(rule.argument)
             self._schedule()

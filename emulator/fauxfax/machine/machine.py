@@ -35,7 +35,7 @@ from fauxfax.events import (
     UpdateDeclined,
     UpdateStateChanged,
 )
-from fauxfax.faults import FaultPlan, Rule
+from fauxfax.faults import UPDATE_POINTS, FaultPlan, Rule
 from fauxfax.firmware.loader import Loader, State
 from fauxfax.firmware.profiles import Profile
 from fauxfax.hostport.port import PortStatus
@@ -46,11 +46,11 @@ from fauxfax.ifax.host import BINARY
 from fauxfax.machine import report
 from fauxfax.machine.channel import Channel
 from fauxfax.machine.database import Database
-from fauxfax.machine.engine import Engine, Job
+from fauxfax.machine.engine import ERRORS, Engine, Job
 from fauxfax.machine.journal import RESULT_OK, RESULT_UNREADABLE, Entry, Journal
 from fauxfax.machine.mailupdate import MailUpdate
 from fauxfax.machine.memory import DISK_PATIENCE, Memory, Stored
-from fauxfax.machine.panel import UPDATE_TEXTS, Panel
+from fauxfax.machine.panel import Panel
 from fauxfax.machine.parameters import Parameters
 from fauxfax.machine.printdesk import PRINTED, PrintDesk
 from fauxfax.machine.recorder import Recorder
@@ -176,6 +176,10 @@ class Machine:
             self.engine.power_on()
         self.refresh()
         self.updates.started(boot)
+        if self.mail_update is not None and self.running:
+            for message in self.memory.waiting():  # power may have gone between their storing and their being noticed
+                if message.state == "received":
+                    self.mail_update.take(message)
 
     def restart(self) -> None:
         """The loader asks for a restart: the bus goes away, then comes back."""
@@ -212,6 +216,10 @@ class Machine:
         self.memory.printing(number, len(page_lengths))
         message = self.memory.get(number)
         if message is not None and self.running:
+            envelope = message.envelope
+            recipient = envelope.recipients[0].address if envelope.recipients else ""
+            self.faults.ask("document", sender=envelope.sender, recipient=recipient, peer=envelope.peer)
+        if message is not None and self.running:  # a rule may have cut the power
             self.engine.print_job(Job(number, page_lengths, message.printed))
             self.refresh()
 
@@ -293,7 +301,7 @@ class Machine:
         if state != self.state:
             self.state = state
             self._publish(StateChanged(state))
-        self._show()
+        report.show(self)
         for channel in tuple(self._channels):
             channel.changed()
 
@@ -358,7 +366,15 @@ class Machine:
                 self.since_start["updates"] += 1
 
     def _fault_fired(self, rule: Rule) -> None:
+        """Tell it, and do at once what befalls the machine's body; an update does that in its own way."""
         self._publish(FaultFired(rule.text, rule.point))
+        if rule.point in UPDATE_POINTS:
+            return
+        if rule.action in ERRORS:
+            self.engine.fail(rule.action)
+            self.refresh()
+        elif rule.action == "cut":
+            self.power_off(cut=True)
 
     def _current_state(self) -> str:
         if self.power == "off":
@@ -374,23 +390,3 @@ class Machine:
         if not self.engine.idle:
             return "printing"
         return "receiving" if self.memory.documents else "ready"
-
-    def _show(self) -> None:
-        lamps = ["ONLINE"] if self.running else []
-        if self.engine.errors:
-            lamps.append("ALARM")
-        match self.state:
-            case "updating":
-                status = self.updates.loader.status()
-                self.panel.show(UPDATE_TEXTS[status.state], (*lamps, "UPDATE"), component=status.component)
-            case "printing" if (job := self.engine.printing) is not None:
-                page = min(job.printed + 1, len(job.lengths))
-                self.panel.show("printing", (*lamps, "RECEIVE"), page=f"{page:02d}", pages=f"{len(job.lengths):02d}")
-            case "error":
-                self.panel.show(self.engine.errors[0].replace("-", "_"), tuple(lamps))
-            case "ready" if self.mail_update is not None and self.mail_update.waits_for_operator:
-                self.panel.show("update_offered", (*lamps, "UPDATE"))
-            case "ready" | "recovery" if self.updates.failed_lately:
-                self.panel.show("update_failed", tuple(lamps))
-            case state:
-                self.panel.show(state, tuple(lamps))

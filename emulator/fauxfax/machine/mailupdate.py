@@ -6,7 +6,8 @@
 An instruction is a mail with the subject INSTRUCTION and a line `PASSWORD=<service password>`; a wrong one is declined
 and counts for the lock-out like any other. The request goes to the instruction's envelope sender. Its Message-Id
 is made with the password, so that only its answer (In-Reply-To) is taken for the program: the attachment.
-Off unless configured. None of these mails is printed, and what was asked for is forgotten at a power-off.
+Off unless configured. What was asked for is forgotten at a power-off. None of these mails is ever printed: each is
+known by what the memory keeps, so one that was stored and not looked at when power went is looked at first.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
 INSTRUCTION, REQUEST = "FIRMWARE UPDATE INSTRUCTION", "FIRMWARE REQUEST"
 """Subjects of the mails."""
 KIND = "UPD"
+_ANSWERED = re.compile(r"<(\d{1,9})\.([0-9a-f]{32})@")
 _PASSWORD = re.compile(rb"^PASSWORD=(\d{1,10})\s*$", re.MULTILINE | re.IGNORECASE)
-_INSTRUCTION_LIMIT = 64 * 1024
-"""Octets of an instruction that are looked at."""
+_BEGINNING = 64 * 1024
+"""Octets of a mail in which its headers, and the password of an instruction, are looked for: a project value."""
 
 Post = Callable[[int, str, Mail], None]
 
@@ -47,7 +49,8 @@ class MailUpdate:
         self._machine = machine
         self._post = post
         self._offer: Stored | None = None
-        self._token = ""
+        self._asked = 0
+        """The number of the instruction whose program is waited for; 0 if none is."""
         self._rest = memoryview(b"")
         self._port: Channel | None = None
         self._feeding = False
@@ -59,34 +62,33 @@ class MailUpdate:
 
     def take(self, message: Stored) -> bool:
         """Whether a mail that was accepted is about an update: then it is not printed."""
-        body = self._machine.memory.body(message.number)
-        headers = read_headers(parse_headers(body))
-        if self._token and self._token in headers.get("In-Reply-To", ""):
+        memory = self._machine.memory
+        beginning = memory.beginning(message.number, _BEGINNING)
+        headers = read_headers(parse_headers(beginning))
+        if instruction := self._answered(headers.get("In-Reply-To", "")):
+            program = memory.body(message.number)
             self._finished(message)
-            self._token = ""
-            self._install(body)
+            self._answer(instruction, program)
         elif headers.get("Subject", "").strip().upper() == INSTRUCTION:
             self._finished(message)
-            self._instructed(message, body)
+            self._instructed(message, beginning)
         else:
             return False
         return True
 
     def press(self, key: str) -> None:
         """SET asks for the program, STOP forgets the instruction."""
-        offer, machine = self._offer, self._machine
+        offer = self._offer
         if offer is None or key not in ("SET", "STOP"):
             return
         self._offer = None
         if key == "SET":
-            secret = machine.settings.update_password.encode()
-            proof = hmac.new(secret, f"{offer.number} {machine.clock.wall}".encode(), hashlib.sha256)
-            self._token = proof.hexdigest()[:32]
+            self._asked = offer.number
             self._post(offer.number, KIND, Mail(offer.envelope.sender, self._request(offer), self._address))
 
     def power_off(self) -> None:
         """What was asked for is forgotten."""
-        self._offer, self._token, self._rest, self._port = None, "", memoryview(b""), None
+        self._offer, self._asked, self._rest, self._port = None, 0, memoryview(b""), None
         self._feeding = False
 
     @property
@@ -94,8 +96,29 @@ class MailUpdate:
         machine = self._machine
         return f"fax@{machine.settings.domain or machine.model.default_domain}"
 
-    def _instructed(self, message: Stored, body: bytes) -> None:
-        found = _PASSWORD.search(body[:_INSTRUCTION_LIMIT])
+    def _token(self, instruction: Stored) -> str:
+        """What the Message-Id of its request begins with. Made of what outlives a power-off."""
+        secret = self._machine.settings.update_password.encode()
+        proof = hmac.new(secret, f"{instruction.number} {instruction.received_at}".encode(), hashlib.sha256)
+        return f"{instruction.number}.{proof.hexdigest()[:32]}"
+
+    def _answered(self, in_reply_to: str) -> int:
+        """The number of the instruction whose request, now or before a power-off, is answered; 0 if it is none."""
+        for number, proof in _ANSWERED.findall(in_reply_to):
+            instruction = self._machine.memory.get(int(number))
+            if instruction is not None and hmac.compare_digest(self._token(instruction), f"{number}.{proof}"):
+                return instruction.number
+        return 0
+
+    def _answer(self, instruction: int, program: bytes) -> None:
+        if instruction == self._asked:
+            self._asked = 0
+            self._install(program)
+        else:
+            self._machine.updates.decline("mail", "nobody waits any more for the program that was asked for")
+
+    def _instructed(self, message: Stored, beginning: bytes) -> None:
+        found = _PASSWORD.search(beginning)
         reason = self._machine.updates.wrong_password(found[1].decode() if found else None)
         if not reason and not message.envelope.sender:
             reason = "the instruction has no sender to ask"
@@ -113,7 +136,7 @@ class MailUpdate:
             f"To: <{offer.envelope.sender}>",
             f"Subject: {REQUEST}",
             f"Date: {format_datetime(datetime.fromtimestamp(machine.clock.wall, UTC))}",
-            f"Message-Id: <{self._token}@{domain}>",
+            f"Message-Id: <{self._token(offer)}@{domain}>",
             "MIME-Version: 1.0",
             "",
             f"MODEL={machine.model.name}",

@@ -147,7 +147,17 @@ class Memory:
 
     def body(self, number: int) -> bytes:
         """The mail of a waiting message, as it came."""
-        row = self._database.quick.execute("SELECT data FROM bodies WHERE message = ?", (number,)).fetchone()
+        found = self._database.quick.execute("SELECT data FROM bodies WHERE message = ?", (number,))
+        return self._octets(found, number)
+
+    def beginning(self, number: int, octets: int) -> bytes:
+        """As `body`, but not more than so many octets of it."""
+        query = "SELECT substr(data, 1, ?) FROM bodies WHERE message = ?"
+        return self._octets(self._database.quick.execute(query, (octets, number)), number)
+
+    @staticmethod
+    def _octets(found: sqlite3.Cursor, number: int) -> bytes:
+        row = found.fetchone()
         if row is None:
             raise FauxfaxError(f"image memory: message {number} is no longer stored")
         return bytes(row[0])

@@ -1,10 +1,11 @@
-"""What the machine tells about itself: the status object of the control API, and the lines of PJL's INFO."""
+"""What the machine tells about itself: the status object of the control API, the panel, and the lines of PJL's INFO."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from fauxfax.firmware.loader import State
+from fauxfax.machine.panel import UPDATE_TEXTS
 
 if TYPE_CHECKING:
     from fauxfax.machine.machine import Machine
@@ -46,6 +47,29 @@ def status(machine: Machine) -> dict[str, Any]:
         "sequence": machine.events.sequence,
         "clock": {"kind": machine.clock.kind, "now": round(machine.clock.now, 6)},
     }
+
+
+def show(machine: Machine) -> None:
+    """Write what goes on onto the panel."""
+    panel, engine = machine.panel, machine.engine
+    lamps = ["ONLINE"] if machine.running else []
+    if engine.errors:
+        lamps.append("ALARM")
+    match machine.state:
+        case "updating":
+            status = machine.updates.loader.status()
+            panel.show(UPDATE_TEXTS[status.state], (*lamps, "UPDATE"), component=status.component)
+        case "printing" if (job := engine.printing) is not None:
+            page = min(job.printed + 1, len(job.lengths))
+            panel.show("printing", (*lamps, "RECEIVE"), page=f"{page:02d}", pages=f"{len(job.lengths):02d}")
+        case "error":
+            panel.show(engine.errors[0].replace("-", "_"), tuple(lamps))
+        case "ready" if machine.mail_update is not None and machine.mail_update.waits_for_operator:
+            panel.show("update_offered", (*lamps, "UPDATE"))
+        case "ready" | "recovery" if machine.updates.failed_lately:
+            panel.show("update_failed", tuple(lamps))
+        case state:
+            panel.show(state, tuple(lamps))
 
 
 def memory_status(machine: Machine) -> dict[str, Any]:

@@ -33,13 +33,14 @@ from typing import Any, Protocol
 import h11
 import uvicorn
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fauxfax.errors import FauxfaxError, Misuse
+from fauxfax.errors import FauxfaxError, FormatError, Misuse
 from fauxfax.events import EventStream, Record
 from fauxfax.faults import FaultPlan
 from fauxfax.servers.tray import Tray
@@ -89,11 +90,11 @@ class Controllable(Protocol):
         """Move machine time. Raises Misuse unless the clock is manual."""
         ...
 
-    def save_snapshot(self, path: Path) -> None:
+    async def save_snapshot(self, path: Path) -> None:
         """Write the whole machine into a file."""
         ...
 
-    def restore_snapshot(self, path: Path) -> None:
+    async def restore_snapshot(self, path: Path) -> None:
         """Become the machine of the file; it starts as after a power cycle."""
         ...
 
@@ -235,18 +236,20 @@ class ControlServer:
 
     async def _snapshot(self, request: Request) -> Response:
         self._check_origin(request)
-        with self._tray.scratch(".snapshot") as path:
+        with contextlib.ExitStack() as stack:
+            path = stack.enter_context(self._tray.scratch(".snapshot"))
             if request.method == "GET":
-                self._machine.save_snapshot(path)
-                return Response(path.read_bytes(), media_type="application/zip")
+                await self._machine.save_snapshot(path)
+                removal = BackgroundTask(stack.pop_all().close)  # when it has been sent
+                return FileResponse(path, media_type="application/zip", background=removal)
             size = 0
-            with path.open("wb") as stream:
+            with path.open("wb") as file:
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size > MAX_SNAPSHOT:
                         raise HTTPException(413, f"a snapshot has at most {MAX_SNAPSHOT} octets")
-                    stream.write(chunk)
-            self._machine.restore_snapshot(path)
+                    await asyncio.to_thread(file.write, chunk)
+            await self._machine.restore_snapshot(path)
         return JSONResponse(self._machine.status())
 
     async def _events(self, request: Request) -> Response:
@@ -339,4 +342,4 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 async def _own_error(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, status_code=400 if isinstance(error, Misuse) else 404)
+    return JSONResponse({"error": str(error)}, status_code=400 if isinstance(error, Misuse | FormatError) else 404)

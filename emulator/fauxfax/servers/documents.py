@@ -19,45 +19,34 @@ from fauxfax.machine.memory import DISK_PATIENCE, Stored
 from fauxfax.machine.post import PostRoom
 from fauxfax.servers.decoder import Decoder
 from fauxfax.servers.tray import Tray
+from fauxfax.servers.worker import Worker
 
 MM_PER_INCH = 25.4
 
 log = logging.getLogger(__name__)
 
 
-class DocumentRoom:
-    """Watches the machine's events and keeps its decoder busy."""
+class DocumentRoom(Worker):
+    """Watches the machine's events and keeps its decoder busy, with what waited when the firmware started at first."""
+
+    name = "documents"
 
     def __init__(self, machine: Machine, post: PostRoom, tray: Tray, decoder: Decoder) -> None:
+        super().__init__()
         self._machine = machine
         self._post = post
         self._tray = tray
         self._decoder = decoder
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._queue: deque[int] = deque()
         self._given: set[int] = set()  # decoded or being decoded since the firmware started: each goes to paper once
         self._working: set[int] = set()
         self._unsubscribe = machine.events.subscribe(self._notice)
 
-    def start(self) -> None:
-        """Begin to work on the running loop, with what waited when the firmware started."""
-        self._task = asyncio.create_task(self._run(), name="documents")
-
-    @property
-    def task(self) -> asyncio.Task[None]:
-        """It ends only with an error nobody foresaw."""
-        assert self._task is not None, "started"
-        return self._task
-
     async def stop(self) -> None:
-        """Stop; a message in the decoder is decoded again at the next start. Raises what ended the work early."""
+        """See Worker; a message in the decoder is decoded again at the next start."""
         self._unsubscribe()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            if not self._task.cancelled() and (error := self._task.exception()) is not None:
-                raise error
+        await super().stop()
 
     def _notice(self, record: Record) -> None:
         match record.event:
@@ -83,7 +72,7 @@ class DocumentRoom:
                     self._given.add(number)
                     self._working = {number}
                     try:
-                        await self._work(message)
+                        await self._do(self._work(message))
                     except (FauxfaxError, OSError, sqlite3.Error) as error:
                         self._try_again(number, error)
                     self._working = set()

@@ -1,7 +1,7 @@
 """The way out for mail: takes one mail after the other out of the outbox and hands it to the mail server.
 
-It works while the firmware runs. Tries are spaced on the machine's clock, so a fast clock waits for none of them; at a
-new start every mail is due at once.
+It works while the firmware runs. The time between two tries is patience with the mail server, which a fast clock
+does not jump over. At a new start every mail is due at once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from fauxfax.machine.machine import Machine
 from fauxfax.machine.memory import Stored
 from fauxfax.machine.outbox import Posting
 from fauxfax.machine.post import Account, PostRoom
-from fauxfax.servers.smtpclient import Refused, TryAgain, Wishes, send
+from fauxfax.servers.smtpclient import Refused, Relay, TryAgain, Wishes, send
 from fauxfax.servers.tray import Tray
+from fauxfax.servers.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -25,39 +26,26 @@ NOBODY = Wishes(notify=("NEVER",))
 """What a receipt wants to hear of itself: nothing (RFC 3461 6)."""
 
 
-class Postman:
-    """Watches the machine's events, has the post room write receipts, and carries the outbox to `host`:`port`."""
+class Postman(Worker):
+    """Watches the machine's events, has the post room write receipts, and carries the outbox to the mail server."""
 
-    def __init__(self, machine: Machine, post: PostRoom, tray: Tray, host: str, port: int) -> None:
+    name = "outbox"
+
+    def __init__(self, machine: Machine, post: PostRoom, tray: Tray, relay: Relay) -> None:
+        super().__init__()
         self._machine = machine
         self._post = post
         self._tray = tray
-        self._server = (host, port)
+        self._relay = relay
         self._later: set[int] = set()
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._round: asyncio.Task[None] | None = None
         post.changed = self._wake.set
         self._unsubscribe = machine.events.subscribe(self._notice)
 
-    def start(self) -> None:
-        """Begin to work on the running loop."""
-        self._task = asyncio.create_task(self._run(), name="outbox")
-
-    @property
-    def task(self) -> asyncio.Task[None]:
-        """It ends only with an error nobody foresaw."""
-        assert self._task is not None, "started"
-        return self._task
-
     async def stop(self) -> None:
-        """Stop; a mail in the air goes out again at the next start. Raises what ended the work early."""
+        """See Worker; a mail in the air goes out again at the next start."""
         self._unsubscribe()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            if not self._task.cancelled() and (error := self._task.exception()) is not None:
-                raise error
+        await super().stop()
 
     def _notice(self, record: Record) -> None:
         match record.event:
@@ -66,20 +54,17 @@ class Postman:
                 self._wake.set()
             case DocumentPrinted() | DocumentFailed():
                 self._wake.set()
-            case PoweredOff() if self._round is not None:
-                self._round.cancel()
+            case PoweredOff():
+                self.interrupt()
 
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            self._round = asyncio.create_task(self._go_round(), name="outbox round")
             try:
-                await asyncio.wait([self._round])
-            finally:
-                self._round.cancel()
-            if not self._round.cancelled() and (error := self._round.exception()) is not None:
-                log.error("the outbox rests until something happens", exc_info=error)
+                await self._do(self._go_round())
+            except Exception:
+                log.exception("the outbox rests until something happens")
 
     async def _go_round(self) -> None:
         """Write what receipts are owed, then send what is due."""
@@ -93,13 +78,13 @@ class Postman:
 
     async def _carry(self, posting: Posting) -> None:
         try:
-            passed_on = await send(*self._server, self._post.station.domain, posting.mail, self._wishes(posting))
+            passed_on = await send(self._relay, self._post.station.domain, posting.mail, self._wishes(posting))
         except Refused as error:
             self._post.refused(posting, str(error))
         except TryAgain as error:
             if (wait := self._post.deferred(posting, str(error))) is not None:
                 self._later.add(posting.number)
-                self._machine.clock.call_later(wait, lambda: self._due(posting.number))
+                self._machine.clock.deadline(wait, lambda: self._due(posting.number))
         else:
             self._post.sent(posting, passed_on=passed_on)
 

@@ -270,7 +270,7 @@ class Session(asyncio.BufferedProtocol):
             if type(event) is MessageReceived:
                 self._keep(event)
             elif type(event) is Delay:
-                self._server.clock.call_later(event.seconds, self._resume)
+                self._server.clock.deadline(event.seconds, self._resume)
             elif type(event) is Dropped:
                 dropped = True
         if dropped:

@@ -6,38 +6,34 @@ import asyncio
 import time
 
 from fauxfax.clock import Clock
+from fauxfax.servers.worker import Worker
 
 SLICE = 0.005
 """Seconds of machine work done in one go before the sockets get their turn."""
 
 
-class Ticker:
-    """One task per clock. A manual clock is left alone but for what is due at this instant."""
+class Ticker(Worker):
+    """One task per clock. A manual clock is left alone but for what is due at this instant.
+
+    An error that a timer's callback raises ends the task: machine time stands still then.
+    """
+
+    name = "ticker"
 
     def __init__(self, clock: Clock) -> None:
+        super().__init__()
         self._clock = clock
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to drive the clock on the running loop."""
+        """See Worker."""
         self._clock.on_timer(self._wake.set)
-        self._task = asyncio.create_task(self._run(), name="ticker")
-
-    @property
-    def task(self) -> asyncio.Task[None]:
-        """It ends only with the error that a timer's callback raised: machine time stands still then."""
-        assert self._task is not None, "started"
-        return self._task
+        super().start()
 
     async def stop(self) -> None:
-        """Stop driving. An error that ended the task is raised here."""
+        """See Worker."""
         self._clock.on_timer(None)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            if not self._task.cancelled() and (error := self._task.exception()) is not None:
-                raise error
+        await super().stop()
 
     async def _run(self) -> None:
         while True:

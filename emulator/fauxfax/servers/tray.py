@@ -53,13 +53,14 @@ class Tray:
 
     def list(self) -> list[dict[str, Any]]:
         """A summary of each document, oldest first; a folder without one is none of the tray's."""
-        return [self.document(number) for number in self._numbers() if self.holds(number)]
+        return [self.document(number) for number in self.numbers() if self.holds(number)]
 
     def last(self) -> int:
         """The highest number in the tray; 0 if it is empty."""
-        return max(self._numbers(), default=0)
+        return max(self.numbers(), default=0)
 
-    def _numbers(self) -> Sequence[int]:
+    def numbers(self) -> Sequence[int]:
+        """The numbers of the folders in the tray, lowest first."""
         if not self.folder.exists():
             return ()
         return sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdecimal())
@@ -85,18 +86,15 @@ class Tray:
             raise FauxfaxError(f"tray: document {number} has no page {page}, it has {len(pages)}")
         return pages[page - 1].raster.to_png()
 
-    def put(self, number: int, name: str, content: bytes) -> None:
-        """Write one file of a document, as a snapshot is put back."""
-        folder = self.folder / self.name(number)
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
-
-    def clear(self) -> None:
-        """Empty the tray and the spool."""
+    def become(self, folder: Path) -> None:
+        """Empty the tray and the spool, and move the documents of a folder into the tray, as a snapshot is put back."""
         for place in (self.folder, self.spool):
             for entry in place.iterdir():
                 if entry.is_dir() and entry.name.isdigit():
                     shutil.rmtree(entry)
+        for entry in folder.iterdir():
+            entry.rename(self.folder / entry.name)
+        _sync_folder(self.folder)
 
     @contextlib.contextmanager
     def scratch(self, suffix: str) -> Iterator[Path]:
