@@ -57,13 +57,14 @@ _PORT_OR_LEFT_OUT = validators.and_(validators.ge(LEFT_OUT), validators.le(65535
 
 @frozen(kw_only=True)
 class Machine:
-    """Which machine it is."""
+    """Which machine it is. With `jbig` it reads TIFF of profile J, too, which the family does not."""
 
     model: str = field(default=DEFAULT_MODEL, validator=validators.in_(tuple(MODELS)))
     name: str = field(default="fax1", validator=validators.matches_re(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}"))
     clock: str = field(default="real", validator=_clock)
     faults: tuple[str, ...] = field(default=(), validator=_rules)
     fax_number: str = field(default="", validator=validators.matches_re(r"\+?[0-9]{0,20}"))
+    jbig: bool = False
 
 
 @frozen(kw_only=True)

@@ -161,8 +161,8 @@ class Rig:
             self.machine.faults.arm(rule)
         self.ports: dict[str, int] = {}
         self._settings = settings
-        self._decoder = Decoder()
-        self._inspector = Inspector() if config.smtp.inspect else None
+        self._decoder = Decoder(jbig=config.machine.jbig)
+        self._inspector = Inspector(Decoder(jbig=config.machine.jbig)) if config.smtp.inspect else None
         post = PostRoom(self.machine)
         self._documents = DocumentRoom(self.machine, post, self.tray, self._decoder)
         self._postman = Postman(self.machine, post, self.tray, relay)
@@ -374,6 +374,7 @@ def _machine_settings(config: configuration.Config) -> Settings:
     return Settings(
         name=machine.name,
         fax_number=machine.fax_number,
+        jbig=machine.jbig,
         domain=smtp.domain,
         aliases=smtp.aliases,
         groups=smtp.groups,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import smtplib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from e2e_mailserver import MailServer, lines
@@ -13,6 +15,9 @@ from fauxfax.testing import MachineProcess
 
 Start = Callable[..., MachineProcess]
 GOOD = b"Subject: IMAGE from Internet FAX\r\n\r\ntext\r\n"
+JBIG_TIFF = (Path(__file__).parents[1] / "fuzz/corpus/tiff/JBIG.tif").read_bytes()
+JBIG = b"Content-Type: image/tiff\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(JBIG_TIFF)
+JBIG = JBIG.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 BAD = b"Subject: IMAGE from Internet FAX\r\nContent-Type: image/tiff\r\n\r\nthis is no TIFF file\r\n"
 
 
@@ -31,8 +36,9 @@ def send(machine: MachineProcess, message: bytes) -> tuple[int, bytes]:
         ("false", GOOD, "R-OK", "delivered", "2.0.0"),
         ("true", GOOD, "R-OK", "delivered", "2.0.0"),
         ("false", BAD, "870", "failed", "5.6.1"),
+        ("false", JBIG, "870", "failed", "5.6.1"),
     ],
-    ids=["success", "success, inspected", "failure after acceptance"],
+    ids=["success", "success, inspected", "failure after acceptance", "JBIG without its setting"],
 )
 def test_what_is_accepted_is_reported_by_dsn(
     start: Start, server: MailServer, inspect: str, message: bytes, result: str, action: str, status: str
@@ -58,3 +64,15 @@ def test_what_is_found_undecodable_before_acceptance_is_554_and_no_dsn_of_ours(
     assert [document["result"] for document in machine.tray()] == ["R-OK"]
     time.sleep(0.1)
     server.wait(1)
+
+
+@pytest.mark.parametrize(("jbig", "code"), [("false", 554), ("true", 250)])
+def test_what_is_inspected_may_be_jbig_if_the_setting_allows_it(
+    start: Start, server: MailServer, jbig: str, code: int
+) -> None:
+    machine = start(*server.options(), "--set", "smtp.inspect=true", "--set", f"machine.jbig={jbig}")
+    assert send(machine, JBIG)[0] == code
+    if code == 250:
+        server.wait()
+        (document,) = machine.tray()
+        assert [page["coding"] for page in document["pages"]] == ["JBIG"]

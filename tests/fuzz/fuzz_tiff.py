@@ -10,7 +10,7 @@ with atheris.instrument_imports(include=["fauxfax.imaging"]):
     from fauxfax.errors import FormatError
     from fauxfax.imaging import tiff
 
-LIMITS = tiff.Limits(pixels=200_000, pages=4, decoded=200_000)
+LIMITS = tiff.Limits(pixels=200_000, pages=4, decoded=200_000, jbig=True)
 
 
 def test_one_input(data: bytes) -> None:

@@ -69,6 +69,19 @@ def test_the_mdn_has_every_field_as_the_manuals_show_it() -> None:
     assert features.count("(") == features.count(")")
 
 
+def test_a_machine_that_prints_jbig_says_so_and_says_the_same_otherwise() -> None:
+    def features(station: Station) -> str:
+        mail = disposition_notification(ENVELOPE, HEADERS, station, 7, 0.0, notification=False)
+        fields = parsed(mail).get_payload()[1].get_payload()[0]
+        return "".join(fields["Media-Accept-Features"].split())
+
+    without, with_jbig = features(STATION), features(dataclasses.replace(STATION, jbig=True))
+    added = "(&(image-coding=JBIG)(image-coding-constraint=JBIG-T85)(JBIG-stripe-size>=0))"
+    assert with_jbig == without.replace("(image-coding=[MH,MR,MMR])", f"(|(image-coding=[MH,MR,MMR]){added})")
+    assert "JBIG" not in without
+    assert with_jbig.count("(") == with_jbig.count(")")
+
+
 @pytest.mark.parametrize(
     ("changes", "headers", "notification"),
     [

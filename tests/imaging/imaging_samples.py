@@ -14,6 +14,14 @@ from fauxfax.imaging.raster import Raster
 from fauxfax.imaging.t4 import Coding
 
 FAX_CODINGS = (Coding.MH, Coding.ALIGNED_MH, Coding.MR, Coding.MMR)
+COMPRESSIONS = {
+    Coding.UNCOMPRESSED: 1,
+    Coding.ALIGNED_MH: 2,
+    Coding.MH: 3,
+    Coding.MR: 3,
+    Coding.MMR: 4,
+    Coding.JBIG: 9,
+}
 SHORT, LONG, RATIONAL = 3, 4, 5
 Entry = tuple[int, int, int, bytes]
 
@@ -101,7 +109,7 @@ class TiffFile:
         self, raster: Raster, coding: Coding, strips: Sequence[bytes], rows_per_strip: int, *, number: int = LONG
     ) -> dict[int, tuple[int, int, bytes]]:
         """Put the strips, and give the tags of an ordinary page; `number` is the type of its sizes."""
-        compression = {Coding.UNCOMPRESSED: 1, Coding.ALIGNED_MH: 2, Coding.MH: 3, Coding.MR: 3, Coding.MMR: 4}[coding]
+        compression = COMPRESSIONS[coding]
         offsets = [self.put(strip) for strip in strips]
         return {
             256: self.numbers(number, raster.width),

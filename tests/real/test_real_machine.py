@@ -59,6 +59,14 @@ def same_pixels(one: Image.Image, other: Image.Image) -> bool:
     return one.size == other.size and ImageChops.difference(one.convert("L"), other.convert("L")).getbbox() is None
 
 
+def swaks(program: Callable[[str], str], machine: MachineProcess, tif: Path) -> str:
+    """Send the file; what swaks said, with the whole dialogue."""
+    return run(
+        program("swaks"), "--server", f"127.0.0.1:{machine.ports['smtp']}", "--to", "fax@uf-8000.local",
+        "--from", "me@example.org", "--attach-type", "image/tiff", "--attach", f"@{tif}",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("coding", ["g3", "g3:2d", "g3:fill", "g3:2d:fill", "g4"])
 def test_swaks_delivers_what_tiffcp_made_and_the_pixels_are_the_inputs(
     fauxfax: MachineProcess, program: Callable[[str], str], page: Image.Image, tmp_path: Path, coding: str
@@ -66,15 +74,55 @@ def test_swaks_delivers_what_tiffcp_made_and_the_pixels_are_the_inputs(
     plain, tif = tmp_path / "plain.tif", tmp_path / "page.tif"
     page.save(plain, dpi=(204, 196))
     run(program("tiffcp"), "-c", coding, str(plain), str(tif))
-    said = run(
-        program("swaks"), "--server", f"127.0.0.1:{fauxfax.ports['smtp']}", "--to", "fax@uf-8000.local",
-        "--from", "me@example.org", "--attach-type", "image/tiff", "--attach", f"@{tif}",
-    )  # fmt: skip
-    assert "220 UF-8000" in said
+    assert "220 UF-8000" in swaks(program, fauxfax, tif)
     fauxfax.wait("fax")
     assert same_pixels(printed(fauxfax, page=2), page), "page 1 is the text that swaks writes"
     described = run(program("tiffinfo"), str(Path(fauxfax.announcement["tray"]) / "0001" / "document.tif"))
     assert "CCITT Group 4" in described
+
+
+def jbig_document(program: Callable[[str], str], page: Image.Image, folder: Path) -> Path:
+    """Two pages that tiffcp made: the first MMR, the second JBIG."""
+    plain, tif = folder / "plain.tif", folder / "page.tif"
+    page.save(plain, dpi=(204, 196))
+    run(program("tiffcp"), "-c", "g4", str(plain), str(tif))
+    run(program("tiffcp"), "-a", "-c", "jbig", str(plain), str(tif))
+    return tif
+
+
+def test_a_machine_with_the_setting_prints_jbig_beside_mmr(
+    request: pytest.FixtureRequest, tmp_path: Path, program: Callable[[str], str], page: Image.Image
+) -> None:
+    machine = MachineProcess(tmp_path / "state", ["--set", "machine.jbig=true"]).start()
+    request.addfinalizer(machine.stop)
+    swaks(program, machine, jbig_document(program, page, tmp_path))
+    machine.wait("fax")
+    (document,) = machine.tray()
+    assert [one["coding"] for one in document["pages"]] == ["uncompressed", "MMR", "JBIG"]
+    assert document["result"] == "R-OK"
+    assert same_pixels(printed(machine, page=2), page)
+    assert same_pixels(printed(machine, page=3), page)
+    tray = Path(machine.announcement["tray"]) / "0001"
+    drawn = tmp_path / "drawn"
+    command = ["-mono", "-rx", "204", "-ry", "196", "-f", "3", "-singlefile"]
+    run(program("pdftoppm"), *command, str(tray / "document.pdf"), str(drawn))
+    with Image.open(drawn.with_suffix(".pbm")) as image:
+        assert same_pixels(image.convert("1"), page)
+
+
+def test_a_machine_without_the_setting_prints_an_error_sheet_that_names_it(
+    fauxfax: MachineProcess, tmp_path: Path, program: Callable[[str], str], page: Image.Image
+) -> None:
+    swaks(program, fauxfax, jbig_document(program, page, tmp_path))
+    end = time.monotonic() + 20
+    while not fauxfax.tray() and time.monotonic() < end:
+        time.sleep(0.05)
+    (document,) = fauxfax.tray()
+    assert document["result"] == "870"
+    assert (
+        "IFD 2, tag 259: compression 34661 (JBIG) is printed only with the setting machine.jbig" in document["reason"]
+    )
+    assert len(document["pages"]) == 1
 
 
 def test_a_raw_fax_wrapped_by_fax2tiff_arrives(

@@ -33,6 +33,12 @@ MEDIA_FEATURES = (
     "      (& (dpi=408) (dpi-xyratio=[408/391]))))",
 )  # fmt: skip
 """What the machine can print, as RFC 2879 writes it; the values are the family's (DP-8020 p.458)."""
+_CODINGS = "   (image-coding=[MH,MR,MMR])"
+_CODINGS_AND_JBIG = (
+    "   (| (image-coding=[MH,MR,MMR])",
+    "      (& (image-coding=JBIG) (image-coding-constraint=JBIG-T85) (JBIG-stripe-size>=0)))",
+)
+"""What stands there instead with profile J: any height of a stripe, whatever T.85 makes optional (RFC 2879, 3.7)."""
 RETURNED = 1024 * 1024
 """Octets of a message that RET=FULL returns at most; of a larger one its headers: a project value."""
 _HEADERS = 64 * 1024
@@ -42,11 +48,12 @@ _LINE = 900
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """The machine that writes: its mail domain, its mailbox, and the name of its model."""
+    """The machine that writes: its mail domain, its mailbox, the name of its model, and whether it prints JBIG."""
 
     domain: str
     mailbox: str = "fax"
     model: str = "UF-8000"
+    jbig: bool = False
 
     @property
     def address(self) -> str:
@@ -93,14 +100,20 @@ def disposition_notification(
         f"Final-Recipient: rfc822;{station.address}",
         *([f"Original-Message-ID: {original_id}"] if original_id else []),
         "Disposition: automatic-action/MDN-sent-automatically; dispatched",
-        "Media-Accept-Features: " + MEDIA_FEATURES[0],
-        *MEDIA_FEATURES[1:],
+        *_features(station),
     ]
     head = _head(station, wanted[0], f"Read Receipt:{headers.get('Subject', '') or SUBJECT}", number, date)
     if original_id:
         head += [f"In-Reply-To: {original_id}", f"References: {original_id}"]
     parts = [_part("text/plain; charset=us-ascii", text), _part("message/disposition-notification", fields)]
     return Mail(wanted[0], _report(head, "disposition-notification", BOUNDARY, parts))
+
+
+def _features(station: Station) -> list[str]:
+    lines: list[str] = []
+    for line in MEDIA_FEATURES:
+        lines += _CODINGS_AND_JBIG if station.jbig and line == _CODINGS else [line]
+    return ["Media-Accept-Features: " + lines[0], *lines[1:]]
 
 
 class Action(Enum):

@@ -1,9 +1,10 @@
-"""T.4 and T.6 pictures: decoded with a count of the damage, and encoded.
+"""Fax pictures, T.4, T.6 and JBIG: decoded with a count of the damage, and encoded.
 
 Two decoders share the work. libtiff is quick and keeps silent about damage, so its picture is believed only when it is
 *proven*: encoded again in the same coding it must give the very bits that came in, up to the padding and the end of
 the page. Every strip that is not proven goes to our own decoder, which knows the good rows from the bad
-(:mod:`~fauxfax.imaging.t4decoder`). A strip of another legal encoder is not proven, only slower.
+(:mod:`~fauxfax.imaging.t4decoder`). A strip of another legal encoder is not proven, only slower. JBIG has no quick way
+(:mod:`~fauxfax.imaging.jbig`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fauxfax.errors import Misuse
-from fauxfax.imaging import libtiff
+from fauxfax.imaging import jbig, libtiff
 from fauxfax.imaging.raster import Raster, without_padding
 from fauxfax.imaging.t4bits import BitStream, significant_bits, starts_with
 from fauxfax.imaging.t4decoder import StripDecoder, StripRows
@@ -42,7 +43,7 @@ class Coding(Enum):
     MMR = "MMR"
     """T.6: TIFF compression 4."""
     JBIG = "JBIG"
-    """T.82 in the profile of T.85: TIFF compression 9. Named, so that a refusal can say what it refuses."""
+    """T.82 in the profile of T.85: TIFF compression 9, or 34661 where libtiff wrote it. It is only read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,13 @@ def decode(data: bytes, width: int, height: int | None, coding: Coding, *, align
     Args:
         data: the strip.
         width: picture elements in a row.
-        height: rows it should hold; None if only its end tells, and then at most MAX_ROWS.
-        coding: any but JBIG.
+        height: rows it should hold; None if only its end tells, and then at most MAX_ROWS; JBIG must be told.
+        coding: of the strip.
         aligned_eol: end-of-line codes end on an octet boundary. Only speed depends on it.
     """
     if height is None:
+        if coding is Coding.JBIG:
+            raise Misuse("t4: a JBIG strip says how many rows it has; read its header and tell")
         return _assemble([_decode_slowly(data, width, None, coding, bytes((width + 7) // 8))], width, None)
     return decode_strips([data], width, height, max(1, height), coding, aligned_eol=aligned_eol)
 
@@ -177,8 +180,8 @@ def _same_picture(strip: bytes, encoded: bytes, scheme: libtiff.Scheme) -> bool:
 
 
 def _decode_slowly(strip: bytes, width: int, height: int | None, coding: Coding, above: bytes) -> StripRows:
-    if coding is Coding.JBIG:
-        raise Misuse("t4: JBIG cannot be decoded; refuse the page before")
+    if coding is Coding.JBIG and height is not None:
+        return jbig.decode(strip, width, height, above)
     if coding is Coding.UNCOMPRESSED:
         stride = len(above)
         whole = len(strip) // stride

@@ -1,7 +1,7 @@
-"""TIFF-F, profiles S and F: what a fax document looks like in a file.
+"""TIFF-F, profiles S, F and, where it is allowed, J: what a fax document looks like in a file.
 
 `read` gives the pages, `write` and `write_profile_s` make files. Everything that can be refused is refused before a
-picture element is decoded. Sources: RFC 3949 (profiles S and F), TIFF 6.0.
+picture element is decoded. Sources: RFC 3949 (profiles S, F and J), TIFF 6.0.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from fauxfax.errors import FormatError
+from fauxfax.imaging import jbig
 from fauxfax.imaging.ifd import Directory, read_directories
 from fauxfax.imaging.page import Page
 from fauxfax.imaging.raster import MILLIMETRES_PER_INCH
@@ -33,6 +34,8 @@ class Limits:
     """Octets of all pages together, decoded."""
     coded: int = 1 << 28
     """Octets of all strips together, coded; strips that overlap could ask for more than the file holds."""
+    jbig: bool = False
+    """Whether profile J is read; the family's machines say that they do not."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -50,7 +53,14 @@ KNOWN_DPI = ((204, 98), (204, 196), (204, 391), (200, 100), (200, 200), (300, 30
 PLAUSIBLE_DPI = (50.0, 1300.0)
 """Project value: a resolution outside is a writer's filler (1 x 1), not a measure."""
 
-_COMPRESSIONS = {1: Coding.UNCOMPRESSED, 2: Coding.ALIGNED_MH, 3: Coding.MH, 4: Coding.MMR}
+_COMPRESSIONS = {
+    1: Coding.UNCOMPRESSED,
+    2: Coding.ALIGNED_MH,
+    3: Coding.MH,
+    4: Coding.MMR,
+    9: Coding.JBIG,
+    34661: Coding.JBIG,  # libtiff's own number, older than RFC 2301
+}
 _T4_TWO_DIMENSIONAL = 1
 _T4_ALIGNED_EOL = 4
 _UNIT_INCH, _UNIT_CENTIMETRE = 2, 3
@@ -78,7 +88,7 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[Page]:
 
 def _read_page(data: bytes, directory: Directory, limits: Limits, allowance: int) -> Page:
     _refuse_colour(directory)
-    coding, aligned_eol = _coding(directory)
+    coding, aligned_eol = _coding(directory, limits)
     width, height = directory.integer(Tag.IMAGE_WIDTH), directory.integer(Tag.IMAGE_LENGTH)
     x_dpi, y_dpi = _resolution(directory, width)
     _check_size(directory, width, height, x_dpi, y_dpi, limits)
@@ -88,6 +98,10 @@ def _read_page(data: bytes, directory: Directory, limits: Limits, allowance: int
     offsets = directory.integers(Tag.STRIP_OFFSETS, _MAX_STRIPS)
     rows_per_strip = _rows_per_strip(directory, height, len(offsets))
     strips = _strips(data, directory, offsets, _strip_sizes(data, directory, offsets), allowance)
+    if fill_order == 2:
+        strips = [strip.translate(REVERSED_BITS) for strip in strips]
+    if coding is Coding.JBIG:
+        strips = _jbig_strips(directory, strips, width, height, rows_per_strip)
     return Page(
         number=directory.number,
         width=width,
@@ -95,7 +109,7 @@ def _read_page(data: bytes, directory: Directory, limits: Limits, allowance: int
         x_dpi=x_dpi,
         y_dpi=y_dpi,
         coding=coding,
-        strips=tuple(strip.translate(REVERSED_BITS) if fill_order == 2 else strip for strip in strips),
+        strips=tuple(strips),
         rows_per_strip=rows_per_strip,
         aligned_eol=aligned_eol,
         black_is_zero=directory.integer(Tag.PHOTOMETRIC, 0) == 1,
@@ -116,13 +130,18 @@ def _refuse_colour(directory: Directory) -> None:
         raise FormatError("a fax page is made of strips, not of tiles", directory.where(Tag.TILE_WIDTH))
 
 
-def _coding(directory: Directory) -> tuple[Coding, bool]:
+def _coding(directory: Directory, limits: Limits) -> tuple[Coding, bool]:
     """The coding, and whether its end-of-line codes are aligned."""
     compression = directory.integer(Tag.COMPRESSION, 1)
     coding = _COMPRESSIONS.get(compression)
     if coding is None:
         raise FormatError(
             f"compression {compression} is not printed here: use 1, 2, 3 (MH, MR) or 4 (MMR)",
+            directory.where(Tag.COMPRESSION),
+        )
+    if coding is Coding.JBIG and not limits.jbig:
+        raise FormatError(
+            f"compression {compression} (JBIG) is printed only with the setting machine.jbig",
             directory.where(Tag.COMPRESSION),
         )
     if coding is not Coding.MH:
@@ -194,3 +213,21 @@ def _strips(
     if sum(ends) - sum(offsets) > allowance:
         raise FormatError("the strips overlap and exceed what a document may hold", directory.where(Tag.STRIP_OFFSETS))
     return [data[offset:end] for offset, end in zip(offsets, ends, strict=True)]
+
+
+def _jbig_strips(
+    directory: Directory, strips: list[bytes], width: int, height: int, rows_per_strip: int
+) -> list[bytes]:
+    """The strips, most significant bit first whatever FillOrder says; what their headers say is checked.
+
+    libtiff turns the bits of JBIG exactly where FillOrder says that they are not turned. The header of JBIG tells.
+    """
+    turned = [strip.translate(REVERSED_BITS) if jbig.is_reversed(strip) else strip for strip in strips]
+    for number, strip in enumerate(turned):
+        if len(strip) < jbig.HEADER_SIZE:
+            continue  # cut: its rows are missing, which the page will say
+        try:
+            jbig.read_header(strip, width, min(rows_per_strip, height - number * rows_per_strip))
+        except FormatError as error:
+            raise FormatError(f"strip {number + 1}: {error.what}", directory.where(Tag.STRIP_OFFSETS)) from None
+    return turned

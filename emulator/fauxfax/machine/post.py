@@ -46,7 +46,7 @@ class PostRoom:
     def station(self) -> Station:
         """The machine as it signs its mails."""
         settings, model = self._machine.settings, self._machine.model
-        return Station(settings.domain or model.default_domain, MAILBOX, model.name)
+        return Station(settings.domain or model.default_domain, MAILBOX, model.name, jbig=settings.jbig)
 
     def relay(self, message: Stored, body: bytes) -> None:
         """Send an accepted message on to those of its recipients that are somebody else's; it may have no others."""

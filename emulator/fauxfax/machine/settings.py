@@ -13,6 +13,7 @@ class Settings:
     name: str = "fax1"
     domain: str = ""
     fax_number: str = ""
+    jbig: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     address_book: Mapping[str, str] = field(default_factory=dict)

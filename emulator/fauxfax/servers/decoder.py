@@ -68,10 +68,11 @@ class _WorkerLostError(FauxfaxError):
 
 
 class Decoder:
-    """A worker process and the jobs that wait for it. It is started with the first job."""
+    """A worker process, started with the first job, and the jobs that wait for it. With `jbig` it reads profile J."""
 
-    def __init__(self, limits: DecoderLimits | None = None) -> None:
+    def __init__(self, limits: DecoderLimits | None = None, *, jbig: bool = False) -> None:
         self._limits = limits or DecoderLimits()
+        self._jbig = jbig
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self.restarts = 0
@@ -89,7 +90,10 @@ class Decoder:
         return await self._work(0, message, envelope, "")
 
     async def _work(self, number: int, message: bytes, envelope: Envelope, folder: str) -> Decoded:
-        job = {"number": number, "envelope": envelope.as_dict(), "folder": folder, "octets": len(message)}
+        job = {
+            "number": number, "envelope": envelope.as_dict(), "folder": folder, "jbig": self._jbig,
+            "octets": len(message),
+        }  # fmt: skip
         async with self._turn:
             try:
                 return await self._run(job, message)

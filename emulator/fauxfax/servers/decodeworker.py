@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from fauxfax.errors import FormatError
 from fauxfax.ifax.host import BINARY
-from fauxfax.ifax.mail import Document, error_sheet, open_document, unopened
+from fauxfax.ifax.mail import Document, Limits, error_sheet, open_document, unopened
 from fauxfax.imaging import pdf, prints, tiff
 from fauxfax.imaging.page import Page
 from fauxfax.servers.decoder import PageSummary
@@ -67,7 +67,7 @@ def _allow(processor_seconds: int) -> None:
 
 def _work(job: dict[str, Any], message: bytes) -> list[dict[str, Any]]:
     """One job: the folder, then its answers."""
-    document = unopened(message, job["failure"]) if "failure" in job else _open(message, job["envelope"]["body"])
+    document = unopened(message, job["failure"]) if "failure" in job else _open(message, job)
     sender = job["envelope"]["sender"]
     pages = list(document.pages) if not document.failure else error_sheet(document, sender)
     summaries = [_summary(number, page) for number, page in enumerate(pages, 1)]
@@ -92,12 +92,13 @@ def _work(job: dict[str, Any], message: bytes) -> list[dict[str, Any]]:
     return [*({"page": page} for page in description["pages"]), {"done": done}]
 
 
-def _open(message: bytes, body: str) -> Document:
+def _open(message: bytes, job: dict[str, Any]) -> Document:
     """A mail, or the picture that a PC printed."""
-    if body != BINARY:
-        return open_document(message)
+    image = tiff.Limits(jbig=job["jbig"])
+    if job["envelope"]["body"] != BINARY:
+        return open_document(message, Limits(image=image))
     try:
-        return Document({}, tuple(prints.read(message)))
+        return Document({}, tuple(prints.read(message, image)))
     except FormatError as error:
         return Document({}, (), str(error))
 

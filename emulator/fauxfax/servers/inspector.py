@@ -13,8 +13,8 @@ from fauxfax.servers.decoder import Decoder
 class Inspector:
     """A decoder of its own, so that no sender waits for the documents that are being printed."""
 
-    def __init__(self) -> None:
-        self._decoder = Decoder()
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
 
     async def __call__(self, message: MessageReceived) -> Verdict:
         """STORED lets the message through. What is not for this machine's paper is not looked into."""
