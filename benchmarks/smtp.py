@@ -1,6 +1,6 @@
 """The mail receiver beside aiosmtpd and Postfix' smtp-sink, all driven by Postfix' smtp-source on loopback.
 
-    python benchmarks/smtp.py [--runs 5] [--quick] [--port N]
+    python benchmarks/smtp.py [--runs 5] [--quick] [--rows TEXT] [--servers NAMES] [--port N]
 
 Each row is one kind of mail. Every run measures all servers one after the other, so that what else the machine does
 hits all of them; the table has the medians of the messages a second and of the ratios within a run. `fauxfax` and
@@ -22,12 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 SENDER, RECIPIENT = "jane@example.org", "fax@uf-8000.local"
 IDLE = 2000
+_PEERS = ("aiosmtpd", "smtp-sink")
 PEERS = Path(__file__).with_name("_smtp_peers.py")
 
 
@@ -94,25 +95,25 @@ def _wait_for(port: int) -> None:
 
 
 @contextlib.contextmanager
-def servers(folder: Path, port: int) -> Iterator[list[Server]]:
-    """All that are measured; the first is ours."""
-    python = sys.executable
+def servers(folder: Path, port: int, names: Sequence[str] = ()) -> Iterator[list[Server]]:
+    """Those of the servers that are named, or all of them."""
+    alone = [sys.executable, str(PEERS)]
+    commands = {
+        "fauxfax": [*alone, "memory", "PORT", str(folder)],
+        "durable": [*alone, "durable", "PORT", str(folder)],
+        "run": _machine(durable=False),
+        "run durable": _machine(durable=True),
+        "aiosmtpd": [*alone, "aiosmtpd", "PORT", str(folder)],
+    }
+    if shutil.which("smtp-sink"):
+        user = ["-u", "nobody"] if os.geteuid() == 0 else []
+        commands["smtp-sink"] = ["smtp-sink", *user, "127.0.0.1:PORT", "200"]
+    if port:
+        commands = {name: command for name, command in commands.items() if name in _PEERS}
     with contextlib.ExitStack() as stack:
-        start = stack.enter_context
-        if port:
-            ours = [Server("given", 0, port)]
-        else:
-            ours = [
-                start(server("fauxfax", python, str(PEERS), "memory", "PORT", str(folder))),
-                start(server("durable", python, str(PEERS), "durable", "PORT", str(folder))),
-                start(server("run", *_machine(durable=False))),
-                start(server("run durable", *_machine(durable=True))),
-            ]
-        peers = [start(server("aiosmtpd", python, str(PEERS), "aiosmtpd", "PORT", str(folder)))]
-        if shutil.which("smtp-sink"):
-            user = ["-u", "nobody"] if os.geteuid() == 0 else []
-            peers.append(start(server("smtp-sink", "smtp-sink", *user, "127.0.0.1:PORT", "200")))
-        yield [*ours, *peers]
+        ours = [Server("given", 0, port)] if port else []
+        wanted = [name for name in commands if not names or name in names]
+        yield [*ours, *(stack.enter_context(server(name, *commands[name])) for name in wanted)]
 
 
 def _machine(*, durable: bool) -> list[str]:
@@ -149,17 +150,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5, help="paired runs; the medians are printed")
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages")
+    parser.add_argument("--rows", default="", help="only rows whose title has this text")
+    parser.add_argument("--servers", default="", help="only these servers, with commas between them")
     parser.add_argument("--port", type=int, default=0, help="drive what listens there instead of the bare receiver")
     options = parser.parse_args()
     if shutil.which("smtp-source") is None:
         print("benchmark of the receiver: left out, there is no smtp-source here (Debian package postfix)")
         return
-    with tempfile.TemporaryDirectory() as folder, servers(Path(folder), options.port) as targets:
+    names = [name for name in options.servers.split(",") if name]
+    with tempfile.TemporaryDirectory() as folder, servers(Path(folder), options.port, names) as targets:
         print(f"{'mail':26}" + "".join(f"{target.name:>22}" for target in targets))
-        for mail in MAILS:
+        for mail in (mail for mail in MAILS if options.rows in mail.title):
             count = max(20, mail.messages // 10) if options.quick else mail.messages
             _row(mail._replace(messages=count), targets, options.runs)
-        if not options.port:
+        if not (options.port or options.rows):
             print(f"\nan idle session costs {idle_sessions(targets[0]):,.0f} octets ({IDLE} of them)")
 
 
@@ -171,8 +175,8 @@ def _row(mail: Mail, targets: list[Server], runs: int) -> None:
         rate = statistics.median(run[place][0] for run in results)
         cpu = statistics.median(run[place][1] for run in results)
         cells.append(f"{rate:>9,.0f}/s {cpu * 1e6:>6,.0f} us")
-        if target.name in ("aiosmtpd", "smtp-sink"):
-            for ours in (one for one in targets if one.name not in ("aiosmtpd", "smtp-sink")):
+        if target.name in _PEERS:
+            for ours in (one for one in targets if one.name not in _PEERS):
                 ratio = statistics.median(run[targets.index(ours)][0] / run[place][0] for run in results)
                 ratios.append(f"{ours.name} = {ratio:.1f} x {target.name}")
     print(f"{mail.title:26}" + "".join(f"{cell:>22}" for cell in cells))

@@ -59,6 +59,11 @@ class Desk:
         """See Host."""
         return self._current().expand(name)
 
+    @property
+    def armed(self) -> bool:
+        """See Host."""
+        return bool(self._machine.faults.rules)
+
     def ask(self, point: str, *, sender: str = "", recipient: str = "", peer: str = "") -> Rule | None:
         """See Host: what befalls the machine's body is done here."""
         rule = self._machine.faults.ask(point, sender=sender, recipient=recipient, peer=peer)
