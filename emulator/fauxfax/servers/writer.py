@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from fauxfax.ifax.host import MemoryFullError, MessageReceived, Verdict
 
@@ -34,10 +34,8 @@ class MessageStore(Protocol):
         ...
 
 
-class _Order(NamedTuple):
-    message: MessageReceived
-    octets: int
-    done: Callable[[Verdict], None]
+_Order = tuple[MessageReceived, Callable[[Verdict], None]]
+"""A message, and who is told what became of it."""
 
 
 class Writer:
@@ -63,9 +61,8 @@ class Writer:
 
     def put(self, message: MessageReceived, done: Callable[[Verdict], None]) -> None:
         """Store a message soon; `done` is called in the loop's thread with what became of it."""
-        order = _Order(message, message.octets, done)
-        self._orders.append(order)
-        self.waiting_octets += order.octets
+        self._orders.append((message, done))
+        self.waiting_octets += message.octets
         if not self._busy:
             self._busy = True
             self._idle.clear()
@@ -99,19 +96,19 @@ class Writer:
         octets = 0
         while self._orders and len(batch) < BATCH_MESSAGES and (not batch or octets < BATCH_OCTETS):
             batch.append(self._orders.popleft())
-            octets += batch[-1].octets
+            octets += batch[-1][0].octets
         if not batch:
             self._busy = False
             self._idle.set()
             return
         loop = asyncio.get_running_loop()
-        commit = loop.run_in_executor(self._thread, self._commit, [order.message for order in batch])
+        commit = loop.run_in_executor(self._thread, self._commit, [message for message, _ in batch])
         commit.add_done_callback(lambda future: self._answer(batch, octets, *future.result()))
 
     def _answer(self, batch: Sequence[_Order], octets: int, verdicts: Sequence[Verdict], ids: Sequence[int]) -> None:
         self.waiting_octets -= octets
-        for order, verdict in zip(batch, verdicts, strict=True):
-            order.done(verdict)
+        for (_, done), verdict in zip(batch, verdicts, strict=True):
+            done(verdict)
         if ids and self._stored is not None:
             self._stored(ids)
         self._gather(len(batch))
