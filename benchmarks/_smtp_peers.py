@@ -24,6 +24,9 @@ class Nowhere:
     def store(self, messages: Sequence[MessageReceived]) -> Sequence[int]:
         return range(len(messages))
 
+    def settle(self) -> None:
+        """Nothing was put off."""
+
 
 class Disk:
     """Appends to a file and syncs it once a batch: the least that is durable. Starts anew before it grows large."""
@@ -39,6 +42,9 @@ class Disk:
         self.file.flush()
         os.fdatasync(self.file.fileno())
         return range(len(messages))
+
+    def settle(self) -> None:
+        """Nothing was put off."""
 
 
 async def run_ours(port: int, folder: Path, *, durable: bool) -> None:

@@ -122,3 +122,34 @@ def test_dropped_messages_give_their_places_back_in_one_go(path: Path) -> None:
         memory.body(1)
     again = opened(path)
     assert (again.documents, again.free_bytes) == (1, 700)
+
+
+def test_a_sink_holds_a_message_on_the_disk_until_the_next_one_and_counts_none(path: Path) -> None:
+    memory = opened(path)
+    kept = memory.store([message(100)])
+    memory.sink([message(200), message(300)])
+    assert (memory.documents, memory.free_bytes) == (1, 900)
+    assert memory.waiting_numbers() == [*kept, 2, 3], "acknowledged is on the disk first"
+    memory.sink([message(400)])
+    assert memory.waiting_numbers() == [*kept, 4]
+    memory.settle()
+    memory.settle()
+    assert (memory.waiting_numbers(), memory.documents, memory.free_bytes) == (kept, 1, 900)
+    assert opened(path).free_bytes == 900
+
+
+def test_what_a_sink_cannot_hold_is_refused_and_what_it_held_is_dropped_later(path: Path) -> None:
+    memory = opened(path)
+    memory.sink([message(10)])
+    with pytest.raises(MemoryFullError):
+        memory.sink([message(2000)])
+    memory.settle()
+    assert memory.waiting_numbers() == []
+
+
+def test_a_memory_that_was_replaced_keeps_what_the_sink_of_the_old_one_would_have_dropped(path: Path) -> None:
+    memory = opened(path)
+    memory.sink([message(10)])
+    memory.recount()
+    memory.settle()
+    assert memory.waiting_numbers() == [1]

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,23 @@ def test_what_is_put_back_is_what_was_saved(host: InProcessMachine) -> None:
     host.machine.power_on(at_once=True)
     assert host.machine.parameters.get(142) == "Valid"
     assert host.machine.versions["SC"] == "V10100"
+
+
+def test_a_memory_with_pages_of_another_size_is_put_back(host: InProcessMachine, tmp_path: Path) -> None:
+    host.machine.parameters.set(142, "Valid")
+    before = saved(host)
+    old = tmp_path / "memory.sqlite"
+    old.write_bytes(before["memory.sqlite"])
+    with sqlite3.connect(old) as connection:
+        for change in ("journal_mode = DELETE", "page_size = 4096"):
+            connection.execute(f"PRAGMA {change}")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    assert old.read_bytes()[16:18] == (4096).to_bytes(2, "big")
+    host.machine.parameters.set(142, "Invalid")
+    put_back(host, before | {"memory.sqlite": old.read_bytes()})
+    assert host.machine.parameters.get(142) == "Valid"
 
 
 @pytest.mark.parametrize(

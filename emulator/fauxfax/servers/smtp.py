@@ -110,6 +110,7 @@ class SmtpServer:
             if self.readers is not None:
                 self.readers.close()
                 self.readers = None
+            self._server = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

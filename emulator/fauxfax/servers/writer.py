@@ -20,6 +20,9 @@ PATIENCE = 0.001
 """Real seconds a batch waits for as many messages as the one before had: senders that were answered together come back
 together, and one sync for all of them costs less than two. A lone sender is never waited for. A project value."""
 
+REST = 0.05
+"""Real seconds without a message, after which a store does what it has put off: a project value."""
+
 log = logging.getLogger(__name__)
 
 
@@ -31,6 +34,10 @@ class MessageStore(Protocol):
 
         Raises MemoryFullError if there is no room for all of them together.
         """
+        ...
+
+    def settle(self) -> None:
+        """No message came for a while, or none will come any more: do what was put off until now."""
         ...
 
 
@@ -54,6 +61,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self._enough = BATCH_MESSAGES
         self._idle = asyncio.Event()
         self._idle.set()
@@ -66,6 +74,8 @@ class Writer:
         if not self._busy:
             self._busy = True
             self._idle.clear()
+            if self._resting is not None:
+                self._resting.cancel()
             # Whoever else has a message ready in this round of the loop joins the batch.
             asyncio.get_running_loop().call_later(self._linger, self._next_batch)
         elif self._gathering is not None and len(self._orders) >= self._enough:
@@ -79,6 +89,9 @@ class Writer:
     async def stop(self) -> None:
         """Finish what was put, and end the thread."""
         await self.drain()
+        if self._resting is not None:
+            self._resting.cancel()
+        self._settle()
         self._thread.shutdown()
 
     def _gather(self, before: int) -> None:
@@ -100,6 +113,7 @@ class Writer:
         if not batch:
             self._busy = False
             self._idle.set()
+            self._resting = asyncio.get_running_loop().call_later(REST, self._settle)
             return
         loop = asyncio.get_running_loop()
         commit = loop.run_in_executor(self._thread, self._commit, [message for message, _ in batch])
@@ -112,6 +126,16 @@ class Writer:
         if ids and self._stored is not None:
             self._stored(ids)
         self._gather(len(batch))
+
+    def _settle(self) -> None:
+        self._thread.submit(self._put_right)
+
+    def _put_right(self) -> None:
+        """In the thread."""
+        try:
+            self._store.settle()
+        except Exception:
+            log.exception("what was put off could not be done; it is tried again after the next message")
 
     def _commit(self, messages: Sequence[MessageReceived]) -> tuple[list[Verdict], list[int]]:
         """In the thread: all at once; one by one if there is no room for all."""
