@@ -29,6 +29,7 @@ from typing import NamedTuple
 SENDER, RECIPIENT = "jane@example.org", "fax@uf-8000.local"
 IDLE = 2000
 _PEERS = ("aiosmtpd", "smtp-sink")
+_BEATING = ("fauxfax", "durable", "aiosmtpd")
 PEERS = Path(__file__).with_name("_smtp_peers.py")
 
 
@@ -48,6 +49,9 @@ MAILS = (
     Mail("200 KB, 4 sessions", 200_000, 1_000, 4),
     Mail("2 MB, 4 sessions", 2_000_000, 60, 4),
 )
+
+
+LARGE = Mail("4 messages of 20 MB", 20_000_000, 4, 4)
 
 
 class Server(NamedTuple):
@@ -118,18 +122,30 @@ def servers(folder: Path, port: int, names: Sequence[str] = ()) -> Iterator[list
 
 def _machine(*, durable: bool) -> list[str]:
     """The command of a whole machine that drops what it has received."""
+    # The UF-8100 has room for four messages of 20 MB.
     others = [f"ports.{way}=-1" for way in ("raw", "lpd", "ftp", "usbip", "usbredir", "parallel")]
-    settings = [*others, "ports.control=0", "ports.smtp=PORT", "smtp.sink=true", f"smtp.durable={str(durable).lower()}"]
+    settings = [
+        *others,
+        "ports.control=0",
+        "ports.smtp=PORT",
+        "smtp.sink=true",
+        "smtp.domain=uf-8000.local",
+        f"smtp.durable={str(durable).lower()}",
+    ]
     sets = [word for setting in settings for word in ("--set", setting)]
-    return [sys.executable, "-m", "fauxfax", "run", "--ephemeral", *sets]
+    return [sys.executable, "-m", "fauxfax", "run", "--ephemeral", "--model", "UF-8100", *sets]
+
+
+def _source(target: Server, mail: Mail) -> list[str]:
+    """The command that sends a row's mail."""
+    return ["smtp-source", "-f", SENDER, "-t", RECIPIENT, "-l", str(mail.octets), "-m", str(mail.messages),
+            "-s", str(mail.sessions), *([] if mail.one_each else ["-d"]), f"127.0.0.1:{target.port}"]  # fmt: skip
 
 
 def send(target: Server, mail: Mail) -> tuple[float, float]:
     """Messages a second, and the server's processor seconds a message."""
-    command = ["smtp-source", "-f", SENDER, "-t", RECIPIENT, "-l", str(mail.octets), "-m", str(mail.messages),
-               "-s", str(mail.sessions), *([] if mail.one_each else ["-d"]), f"127.0.0.1:{target.port}"]  # fmt: skip
     cpu, start = target.cpu(), time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(_source(target, mail), check=True, stdout=subprocess.DEVNULL)
     return mail.messages / (time.perf_counter() - start), (target.cpu() - cpu) / mail.messages
 
 
@@ -145,6 +161,65 @@ def idle_sessions(target: Server) -> float:
         return (target.resident() - before) / IDLE
 
 
+class Stall(NamedTuple):
+    """The longest that others waited while large mail arrived, in seconds; None if a server cannot tell.
+
+    `answer`: for the answer to a NOOP on another session. `loop`: for the event loop itself, by the clock, and
+    `processor` by the processor time of its thread: what the machine's other work adds is not in it.
+    """
+
+    answer: float
+    loop: float | None
+    processor: float | None
+
+
+def stall(target: Server, folder: Path) -> Stall:
+    """Send four large messages at a time, and another session's NOOP every two milliseconds."""
+    _heartbeat(target, folder)
+    longest = 0.0
+    with socket.create_connection(("127.0.0.1", target.port)) as caller:
+        for command in (b"", b"HELO x\r\n"):
+            caller.sendall(command)
+            caller.recv(1000)
+        with subprocess.Popen(_source(target, LARGE), stdout=subprocess.DEVNULL) as source:
+            while source.poll() is None:
+                start = time.perf_counter()
+                caller.sendall(b"NOOP\r\n")
+                caller.recv(1000)
+                longest = max(longest, time.perf_counter() - start)
+                time.sleep(0.002)
+    if source.returncode:
+        raise SystemExit(f"benchmark: {target.name} did not take {LARGE.title}")
+    return Stall(longest, *_heartbeat(target, folder))
+
+
+def _heartbeat(target: Server, folder: Path) -> tuple[float | None, float | None]:
+    """What the server's heartbeat has measured since it was last asked; see `_smtp_peers.py`."""
+    file = folder / f"heartbeat-{target.pid}"
+    if target.name not in _BEATING:
+        return None, None
+    file.unlink(missing_ok=True)
+    os.kill(target.pid, signal.SIGUSR1)
+    while not file.exists():
+        time.sleep(0.01)
+    clock, processor = file.read_text().split()
+    return float(clock), float(processor)
+
+
+def _stalls(targets: list[Server], folder: Path, runs: int) -> None:
+    """The line of the longest waits."""
+    results = [[stall(target, folder) for target in targets] for _ in range(runs)]
+    print(f"\n{LARGE.title}: the longest wait for the answer to another's NOOP; for the loop, by the clock and in "
+          "processor time (medians and the worst, ms)")  # fmt: skip
+    for place, target in enumerate(targets):
+        parts = []
+        for name in Stall._fields:
+            values = [getattr(run[place], name) for run in results]
+            if None not in values:
+                parts.append(f"{name} {statistics.median(values) * 1e3:5.1f} ({max(values) * 1e3:5.1f})")
+        print(f"  {target.name:14}" + "   ".join(parts))
+
+
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -157,12 +232,15 @@ def main() -> None:
     if shutil.which("smtp-source") is None:
         print("benchmark of the receiver: left out, there is no smtp-source here (Debian package postfix)")
         return
+    print(f"load {os.getloadavg()[0]:.1f}")
     names = [name for name in options.servers.split(",") if name]
     with tempfile.TemporaryDirectory() as folder, servers(Path(folder), options.port, names) as targets:
         print(f"{'mail':26}" + "".join(f"{target.name:>22}" for target in targets))
         for mail in (mail for mail in MAILS if options.rows in mail.title):
             count = max(20, mail.messages // 10) if options.quick else mail.messages
             _row(mail._replace(messages=count), targets, options.runs)
+        if options.rows in LARGE.title:
+            _stalls(targets, Path(folder), options.runs)
         if not (options.port or options.rows):
             print(f"\nan idle session costs {idle_sessions(targets[0]):,.0f} octets ({IDLE} of them)")
 

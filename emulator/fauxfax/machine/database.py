@@ -65,6 +65,8 @@ CREATE INDEX messages_without_receipt ON messages (id) WHERE state IN ('printed'
 """What was finished before there was an outbox owes nobody a receipt."""
 STEPS = (FIRST, OUTBOX)
 """Step N makes version N + 1 of version N; a new file takes all of them."""
+CACHE = 16 * 1024 * 1024
+"""Octets of pages that the writer may hold while a large body is written: what does not fit is written twice."""
 
 
 class Database:
@@ -84,6 +86,7 @@ class Database:
                 f"{path}: {error}; use the program that wrote it, or start with another --state folder"
             ) from None
         self.writer = self._connect("FULL" if durable else "NORMAL")
+        self.writer.execute(f"PRAGMA cache_size = -{CACHE // 1024}")
 
     def _connect(self, synchronous: str) -> sqlite3.Connection:
         # Each connection is used by one thread at a time; the writer's thread is not the one that opened it.
