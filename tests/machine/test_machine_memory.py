@@ -42,7 +42,8 @@ def test_a_finished_message_gives_its_place_back_and_its_number_is_not_given_aga
 ) -> None:
     memory = opened(path)
     (number,) = memory.store([message(600)])
-    memory.decoding(number)
+    assert memory.take(number) == b"x" * 600
+    assert memory.get(number).state == "decoding"
     memory.printing(number, 3)
     memory.page_out(number, 2)
     assert (memory.get(number).pages, memory.get(number).printed) == (3, 2)
@@ -51,7 +52,17 @@ def test_a_finished_message_gives_its_place_back_and_its_number_is_not_given_aga
     assert (memory.documents, memory.free_bytes) == (0, 1000)
     with pytest.raises(FauxfaxError, match="no longer stored"):
         memory.body(number)
+    with pytest.raises(FauxfaxError, match="no longer stored"):
+        memory.take(number)
     assert opened(path).store([message()]) == [2]
+
+
+def test_a_body_is_the_same_in_however_many_pieces_it_came(path: Path) -> None:
+    envelope = message().envelope
+    bodies = [(b"one",), (b"t", b"w" * 100_000, b"o"), (b"three",), (b"fo", b"ur")]
+    memory = opened(path, 10**6)
+    numbers = memory.store([MessageReceived(envelope, pieces) for pieces in bodies])
+    assert [memory.body(number) for number in numbers] == [b"".join(pieces) for pieces in bodies]
 
 
 def test_what_does_not_fit_is_refused_whole(path: Path) -> None:

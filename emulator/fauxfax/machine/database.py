@@ -103,6 +103,10 @@ class Database:
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
+    def another(self) -> sqlite3.Connection:
+        """A connection like `quick`, for a thread that must not hold the others up. Close it."""
+        return self._connect("NORMAL")
+
     def disk_room(self) -> int:
         """Octets that the file system still takes."""
         return shutil.disk_usage(self.path.parent).free

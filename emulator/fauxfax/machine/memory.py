@@ -51,7 +51,8 @@ class Stored:
 class Memory:
     """Stores messages durably and keeps their states.
 
-    `store` may run in one thread, everything else in another: each count has one thread that changes it.
+    `store`, `sink` and `settle` may run in one thread, everything else in another: each count has one thread that
+    changes it. `take` may run in a third.
     """
 
     def __init__(self, database: Database, capacity: int) -> None:
@@ -161,13 +162,23 @@ class Memory:
     def body(self, number: int) -> bytes:
         """The mail of a waiting message, as it came."""
         row = self._database.quick.execute("SELECT data FROM bodies WHERE message = ?", (number,)).fetchone()
+        return self._found(row, number)
+
+    @staticmethod
+    def _found(row: tuple[bytes] | None, number: int) -> bytes:
         if row is None:
             raise FauxfaxError(f"image memory: message {number} is no longer stored")
-        return bytes(row[0])
+        return row[0]
 
-    def decoding(self, number: int) -> None:
-        """The message is being made into a document."""
-        self._set(number, "decoding")
+    def take(self, number: int) -> bytes:
+        """The mail of a message that is now made into a document.
+
+        In any thread: while a large message is being stored this waits until it is, which the event loop must not do.
+        """
+        with contextlib.closing(self._database.another()) as connection:
+            row = connection.execute("SELECT data FROM bodies WHERE message = ?", (number,)).fetchone()
+            connection.execute("UPDATE messages SET state = 'decoding' WHERE id = ?", (number,))
+        return self._found(row, number)
 
     def printing(self, number: int, pages: int) -> None:
         """The document has so many pages and waits for the engine."""
