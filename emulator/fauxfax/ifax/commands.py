@@ -126,15 +126,14 @@ class Dialogue:
 
     def command(self, line: bytes) -> Reply:
         """Carry out one command line. The state moves only if the command succeeds."""
-        command = read_command(line, self._colon)
-        step = command.step
+        step, argument, path = read_command(line, self._colon)
         if step is None:
-            return self.unavailable() if command.argument in HTTP_VERBS else UNRECOGNIZED
+            return self.unavailable() if argument in HTTP_VERBS else UNRECOGNIZED
         after = TRANSITIONS[self.state].get(step)
         if after is None:
             return self._out_of_order(step)
         try:
-            answer = self._carry_out(step, command)
+            answer = self._carry_out(step, argument, path)
         except UnknownParameterError as error:
             return reply(Code.BAD_PARAMETER, f"{TEXTS[Code.BAD_PARAMETER]}: {error.where}")
         except FormatError:
@@ -145,8 +144,9 @@ class Dialogue:
 
     def open_body(self) -> Body:
         """The collector for the message that follows."""
-        limit = min(self._limits.message, max(0, self._available()))
-        return Body(limit, self._limits.text_line, repair=self._limits.repair_line_ends)
+        limits, room = self._limits, self._available()
+        limit = limits.message if limits.message < room else max(0, room)
+        return Body(limit, limits.text_line, repair=limits.repair_line_ends)
 
     def end_of_data(self, body: Body) -> Reply | MessageReceived:
         """The message was read to its end: the reply that refuses it, or the message that waits for a verdict."""
@@ -183,16 +183,15 @@ class Dialogue:
             return reply(Code.FAILED, "Transaction failed: no valid recipients", "5.5.1")
         return BAD_SEQUENCE
 
-    def _carry_out(self, step: Step, command: Command) -> Reply:
+    def _carry_out(self, step: Step, argument: str, path: Path | None) -> Reply:
         """Ask for a fault, then do it. Raises FormatError for arguments that cannot be read."""
-        path = command.path
         if path is None and step in _KEYWORDS:
             return BAD_ARGUMENT
         rule = self._fault(step, path) if self._host.armed else None
         if rule is not None and (scripted := scripted_reply(rule)) is not None:
             return scripted
         if path is None:
-            answer = _HANDLERS[step](self, command.argument)
+            answer = _HANDLERS[step](self, argument)
         else:
             answer = self._rcpt(path) if step is _RCPT else self._begin(step, path)
         return answer._replace(rule=rule) if rule is not None else answer

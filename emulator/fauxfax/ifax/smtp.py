@@ -288,7 +288,7 @@ class Receiver:
 
     def _answer(self, answer: Reply) -> None:
         """Give a reply, or do with it what a fault wants."""
-        if answer.code in _ERRORS:
+        if answer.code >= 500 and answer.code in _ERRORS:
             self._errors += 1
             if self._errors > self._limits.errors:
                 answer = self._dialogue.unavailable("too many errors")
@@ -313,12 +313,12 @@ class Receiver:
 
     def _say(self, answer: Reply) -> None:
         self._greeted = True
-        if len(answer.lines) == 1:
-            status = answer.status if self._enhanced else ""
-            self._replies.append(render(answer.code, answer.lines[0], status))
+        code, lines, status, _ = answer
+        if len(lines) == 1:
+            self._replies.append(render(code, lines[0], status if self._enhanced else ""))
         else:
-            self._replies.append(render_lines(answer.code, answer.lines))
-        if answer.code in _LAST:
+            self._replies.append(render_lines(code, lines))
+        if code in _LAST:
             self._close()
         elif self._dialogue.state is _DATA:
             self._body = self._dialogue.open_body()
