@@ -372,6 +372,7 @@ class Session(asyncio.BufferedProtocol):
         """The connection goes: its socket must not be looked at any more."""
         if self._reader is not None:
             self._reader.stop()
+            self._reader = None  # it holds this session, which would wait for the collector
 
 
 def _nobody(verdict: Verdict) -> None:
