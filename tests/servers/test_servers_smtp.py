@@ -9,6 +9,7 @@ import pytest
 
 from fauxfax.clock import ManualClock, RealClock
 from fauxfax.events import Event, SessionClosed, SessionOpened
+from fauxfax.ifax.address import Address, Directory, Resolution
 from fauxfax.ifax.host import Limits, MemoryFullError, MessageReceived, Verdict
 from fauxfax.ifax.standalone import StandaloneHost
 from fauxfax.servers.readers import AT_ONCE
@@ -328,6 +329,24 @@ def test_more_senders_than_are_read_in_one_go_are_all_served(host: StandaloneHos
             for caller in callers:
                 assert await caller.codes(4) == [250, 250, 354, 250]
         assert sum(map(len, shelf.batches)) == count
+
+    run(body)
+
+
+def test_an_error_of_ours_cuts_one_session_and_no_other(
+    host: StandaloneHost, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(directory: Directory, address: Address) -> Resolution:
+        raise RuntimeError("not foreseen")
+
+    async def body() -> None:
+        async with house(SmtpServer(host, shelf, RealClock())) as here:
+            one, other = await here.call(), await here.call()
+            monkeypatch.setattr(Directory, "resolve", resolve)
+            await one.say(MESSAGE)
+            await other.say(b"NOOP\r\n")
+            assert await other.code() == 250
+            assert await one.hung_up()
 
     run(body)
 

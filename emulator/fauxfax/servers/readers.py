@@ -9,9 +9,12 @@ connection. A socket that gives nothing is handed back to its transport, which f
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import select
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 32
 """Connections read in one callback, so that the loop does other work in between: a project value."""
@@ -21,16 +24,24 @@ class Reader:
     """One connection that is read here: `start()` it with its transport paused, `stop()` it before the socket goes.
 
     `got` hears how many octets lie in the buffer, `ended` that there are none to come from here: let the transport
-    read, if the connection is still wanted.
+    read, if the connection is still wanted. `broken` hears that `got` raised an error: cut the connection.
     """
 
-    __slots__ = ("_fd", "_readers", "ended", "got")
+    __slots__ = ("_fd", "_readers", "broken", "ended", "got")
 
-    def __init__(self, readers: Readers, fd: int, got: Callable[[int], None], ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        readers: Readers,
+        fd: int,
+        got: Callable[[int], None],
+        ended: Callable[[], None],
+        broken: Callable[[], None],
+    ) -> None:
         self._readers = readers
         self._fd = fd
         self.got = got
         self.ended = ended
+        self.broken = broken
 
     def start(self) -> None:
         """Read whatever comes from now on."""
@@ -86,8 +97,12 @@ class Readers:
                 continue
             except OSError:
                 octets = 0
-            if octets:
-                reader.got(octets)
-            else:
+            if not octets:
                 reader.stop()
                 reader.ended()
+                continue
+            try:
+                reader.got(octets)
+            except Exception:  # one connection's error must not be another's, as with asyncio's own transports
+                log.exception("a connection is cut: what it sent could not be dealt with")
+                reader.broken()

@@ -210,7 +210,7 @@ class Session(asyncio.BufferedProtocol):
         if server.readers is not None and not self._transport.is_closing():
             self._transport.pause_reading()
             fd = transport.get_extra_info("socket").fileno()
-            self._reader = Reader(server.readers, fd, self.buffer_updated, self._leave_reading)
+            self._reader = Reader(server.readers, fd, self.buffer_updated, self._leave_reading, self.abort)
             if not self._paused:
                 self._reader.start()
 
