@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,9 @@ class Nowhere:
     def store(self, messages: Sequence[MessageReceived]) -> Sequence[int]:
         return range(len(messages))
 
+    def settle(self) -> None:
+        """Nothing was put off."""
+
 
 class Disk:
     """Appends to a file and syncs it once a batch: the least that is durable. Starts anew before it grows large."""
@@ -40,6 +44,36 @@ class Disk:
         os.fdatasync(self.file.fileno())
         return range(len(messages))
 
+    def settle(self) -> None:
+        """Nothing was put off."""
+
+
+class Heartbeat:
+    """The longest that the loop was silent: seconds by the clock, and of its thread's processor time.
+
+    SIGUSR1 has both written to the file, and begins anew. A silence has a millisecond of sleep in it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.clock = self.processor = 0.0
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, self.tell)
+        self.task = loop.create_task(self.beat())
+
+    async def beat(self) -> None:
+        while True:
+            clock, processor = time.perf_counter(), time.thread_time()
+            await asyncio.sleep(0.001)
+            self.clock = max(self.clock, time.perf_counter() - clock)
+            self.processor = max(self.processor, time.thread_time() - processor)
+
+    def tell(self) -> None:
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(f"{self.clock} {self.processor}")
+        fresh.rename(self.file)
+        self.clock = self.processor = 0.0
+
 
 async def run_ours(port: int, folder: Path, *, durable: bool) -> None:
     clock = RealClock()
@@ -48,27 +82,29 @@ async def run_ours(port: int, folder: Path, *, durable: bool) -> None:
     store = Disk(folder / "messages") if durable else Nowhere()
     server = SmtpServer(StandaloneHost(memory=10**10), store, clock, LIMITS, durable=durable)
     await server.start(port=port)
-    await _until_told()
+    await _until_told(folder)
     await server.stop()
     await ticker.stop()
 
 
-async def run_aiosmtpd(port: int) -> None:
+async def run_aiosmtpd(port: int, folder: Path) -> None:
     from aiosmtpd.handlers import Sink
     from aiosmtpd.smtp import SMTP
 
     # 0 switches its own limit off, which is the default of smtp-sink too.
     loop = asyncio.get_running_loop()
     await loop.create_server(lambda: SMTP(Sink(), data_size_limit=0, hostname="peer"), "127.0.0.1", port)
-    await _until_told()
+    await _until_told(folder)
 
 
-async def _until_told() -> None:
+async def _until_told(folder: Path) -> None:
+    heartbeat = Heartbeat(folder / f"heartbeat-{os.getpid()}")
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     await told.wait()
+    heartbeat.task.cancel()
 
 
 if __name__ == "__main__":
     kind, port, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    asyncio.run(run_aiosmtpd(port) if kind == "aiosmtpd" else run_ours(port, folder, durable=kind == "durable"))
+    asyncio.run(run_aiosmtpd(port, folder) if kind == "aiosmtpd" else run_ours(port, folder, durable=kind == "durable"))

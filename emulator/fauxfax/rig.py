@@ -355,10 +355,17 @@ class MessageRoom:
 
     def store(self, messages: Sequence[MessageReceived]) -> Sequence[int]:
         """See `servers.writer.MessageStore`. A sink that need not be durable keeps nothing at all."""
-        if self._machine.settings.sink and not self._machine.settings.durable:
-            self._machine.sunk += len(messages)
-            return ()
-        return self._machine.memory.store(messages)
+        machine = self._machine
+        if not machine.settings.sink:
+            return machine.memory.store(messages)
+        if machine.settings.durable:
+            machine.memory.sink(messages)
+        machine.sunk += len(messages)
+        return ()
+
+    def settle(self) -> None:
+        """See `servers.writer.MessageStore`."""
+        self._machine.memory.settle()
 
 
 def _open_capture(config: configuration.Capture, machine: Machine) -> Capture | None:

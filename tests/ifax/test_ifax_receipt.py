@@ -94,7 +94,7 @@ def test_a_machine_that_prints_jbig_says_so_and_says_the_same_otherwise() -> Non
     ids=["another return path", "null return path", "not asked for", "two addresses", "is an MDN itself"],
 )
 def test_no_mdn_is_sent(changes: dict[str, str], headers: dict[str, str], notification: bool) -> None:
-    assert notify(dataclasses.replace(ENVELOPE, **changes), notification=notification, **headers) is None
+    assert notify(ENVELOPE._replace(**changes), notification=notification, **headers) is None
 
 
 @pytest.mark.parametrize("field", ["Subject", "Message_Id", "Date"])
@@ -132,7 +132,7 @@ def test_the_dsn_is_as_rfc_3464_wants_it() -> None:
 
 
 def test_ret_full_returns_the_message() -> None:
-    mail = delivery_status(dataclasses.replace(ENVELOPE, ret="FULL"), MESSAGE, STATION, 7, 0.0)
+    mail = delivery_status(ENVELOPE._replace(ret="FULL"), MESSAGE, STATION, 7, 0.0)
     assert parsed(mail).get_payload()[2].get_payload()[0].get_payload() == "the text\r\n"
 
 
@@ -145,15 +145,15 @@ def test_ret_full_returns_the_message() -> None:
     ],
 )  # fmt: skip
 def test_notify_decides_who_hears_of_what(notify: tuple[str, ...], action: Action, sent: bool) -> None:
-    recipients = (dataclasses.replace(ENVELOPE.recipients[0], notify=notify),)
-    envelope = dataclasses.replace(ENVELOPE, recipients=recipients)
+    recipients = (ENVELOPE.recipients[0]._replace(notify=notify),)
+    envelope = ENVELOPE._replace(recipients=recipients)
     assert (delivery_status(envelope, MESSAGE, STATION, 7, 0.0, action=action) is not None) == sent
 
 
 def test_mail_to_nobody_is_never_answered() -> None:
-    assert delivery_status(dataclasses.replace(ENVELOPE, sender=""), MESSAGE, STATION, 7, 0.0) is None
+    assert delivery_status(ENVELOPE._replace(sender=""), MESSAGE, STATION, 7, 0.0) is None
 
 
 def test_a_trace_line_is_one_header() -> None:
-    line = trace_line(dataclasses.replace(ENVELOPE, helo="a\r\nBcc: x"), STATION, 3)
+    line = trace_line(ENVELOPE._replace(helo="a\r\nBcc: x"), STATION, 3)
     assert list(email.message_from_bytes(line + b"\r\n").keys()) == ["Received"]

@@ -42,7 +42,8 @@ def test_a_finished_message_gives_its_place_back_and_its_number_is_not_given_aga
 ) -> None:
     memory = opened(path)
     (number,) = memory.store([message(600)])
-    memory.decoding(number)
+    assert memory.take(number) == b"x" * 600
+    assert memory.get(number).state == "decoding"
     memory.printing(number, 3)
     memory.page_out(number, 2)
     assert (memory.get(number).pages, memory.get(number).printed) == (3, 2)
@@ -51,7 +52,17 @@ def test_a_finished_message_gives_its_place_back_and_its_number_is_not_given_aga
     assert (memory.documents, memory.free_bytes) == (0, 1000)
     with pytest.raises(FauxfaxError, match="no longer stored"):
         memory.body(number)
+    with pytest.raises(FauxfaxError, match="no longer stored"):
+        memory.take(number)
     assert opened(path).store([message()]) == [2]
+
+
+def test_a_body_is_the_same_in_however_many_pieces_it_came(path: Path) -> None:
+    envelope = message().envelope
+    bodies = [(b"one",), (b"t", b"w" * 100_000, b"o"), (b"three",), (b"fo", b"ur")]
+    memory = opened(path, 10**6)
+    numbers = memory.store([MessageReceived(envelope, pieces) for pieces in bodies])
+    assert [memory.body(number) for number in numbers] == [b"".join(pieces) for pieces in bodies]
 
 
 def test_what_does_not_fit_is_refused_whole(path: Path) -> None:
@@ -122,3 +133,34 @@ def test_dropped_messages_give_their_places_back_in_one_go(path: Path) -> None:
         memory.body(1)
     again = opened(path)
     assert (again.documents, again.free_bytes) == (1, 700)
+
+
+def test_a_sink_holds_a_message_on_the_disk_until_the_next_one_and_counts_none(path: Path) -> None:
+    memory = opened(path)
+    kept = memory.store([message(100)])
+    memory.sink([message(200), message(300)])
+    assert (memory.documents, memory.free_bytes) == (1, 900)
+    assert memory.waiting_numbers() == [*kept, 2, 3], "acknowledged is on the disk first"
+    memory.sink([message(400)])
+    assert memory.waiting_numbers() == [*kept, 4]
+    memory.settle()
+    memory.settle()
+    assert (memory.waiting_numbers(), memory.documents, memory.free_bytes) == (kept, 1, 900)
+    assert opened(path).free_bytes == 900
+
+
+def test_what_a_sink_cannot_hold_is_refused_and_what_it_held_is_dropped_later(path: Path) -> None:
+    memory = opened(path)
+    memory.sink([message(10)])
+    with pytest.raises(MemoryFullError):
+        memory.sink([message(2000)])
+    memory.settle()
+    assert memory.waiting_numbers() == []
+
+
+def test_a_memory_that_was_replaced_keeps_what_the_sink_of_the_old_one_would_have_dropped(path: Path) -> None:
+    memory = opened(path)
+    memory.sink([message(10)])
+    memory.recount()
+    memory.settle()
+    assert memory.waiting_numbers() == [1]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sqlite3
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,23 @@ def test_what_is_written_is_the_machine_of_the_instant_it_was_frozen(host: InPro
     host.machine.power_on(at_once=True)
     assert host.machine.parameters.get(142) == "Valid"
     assert host.machine.versions["SC"] == "V10100"
+
+
+def test_a_memory_with_pages_of_another_size_is_put_back(host: InProcessMachine, tmp_path: Path) -> None:
+    host.machine.parameters.set(142, "Valid")
+    before = saved(host)
+    old = tmp_path / "memory.sqlite"
+    old.write_bytes(before["memory.sqlite"])
+    with sqlite3.connect(old) as connection:
+        for change in ("journal_mode = DELETE", "page_size = 4096"):
+            connection.execute(f"PRAGMA {change}")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    assert old.read_bytes()[16:18] == (4096).to_bytes(2, "big")
+    host.machine.parameters.set(142, "Invalid")
+    put_back(host, before | {"memory.sqlite": old.read_bytes()})
+    assert host.machine.parameters.get(142) == "Valid"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import pytest
 
 from fauxfax.clock import FastClock, ManualClock, RealClock
 from fauxfax.events import Event, SessionClosed, SessionOpened
+from fauxfax.ifax.address import Address, Directory, Resolution
 from fauxfax.ifax.host import Limits, MemoryFullError, MessageReceived, Verdict
 from fauxfax.ifax.standalone import StandaloneHost
+from fauxfax.servers.readers import AT_ONCE
 from fauxfax.servers.smtp import SmtpServer
 
 MESSAGE = b"MAIL FROM:<jane@example.org>\r\nRCPT TO:<fax>\r\nDATA\r\nSubject: x\r\n\r\ntext\r\n.\r\n"
@@ -25,6 +27,7 @@ class Shelf:
         self.gate.set()
         self.error: Exception | None = None
         self.room = 10**9
+        self.settled = 0
 
     def store(self, messages: Sequence[MessageReceived]) -> Sequence[int]:
         assert self.gate.wait(10)
@@ -35,6 +38,9 @@ class Shelf:
         self.room -= sum(message.octets for message in messages)
         self.batches.append([message.data for message in messages])
         return range(len(messages))
+
+    def settle(self) -> None:
+        self.settled += 1
 
 
 class Caller:
@@ -326,6 +332,73 @@ def test_stopping_acknowledges_what_was_read_and_sends_the_others_away(host: Sta
             await stop
             with pytest.raises(ConnectionError):
                 await asyncio.open_connection("127.0.0.1", here.port)
+
+    run(body)
+
+
+def test_what_a_store_puts_off_is_done_in_a_pause_and_at_the_end(host: StandaloneHost, shelf: Shelf) -> None:
+    async def body() -> None:
+        async with house(SmtpServer(host, shelf, RealClock())) as here:
+            caller = await here.call()
+            await caller.say(MESSAGE * 2)
+            assert await caller.codes(8) == [250, 250, 354, 250] * 2
+            while not shelf.settled:
+                await asyncio.sleep(0.01)
+            await caller.say(MESSAGE)
+            assert await caller.codes(4) == [250, 250, 354, 250]
+            before = shelf.settled
+        assert shelf.settled > before
+
+    run(body)
+
+
+def test_more_senders_than_are_read_in_one_go_are_all_served(host: StandaloneHost, shelf: Shelf) -> None:
+    async def body() -> None:
+        count = 2 * AT_ONCE + 1
+        limits = Limits(sessions=count, sessions_per_address=count)
+        async with house(SmtpServer(host, shelf, RealClock(), limits)) as here:
+            callers = [await here.call() for _ in range(count)]
+            for caller in callers:
+                await caller.say(MESSAGE)
+            for caller in callers:
+                assert await caller.codes(4) == [250, 250, 354, 250]
+        assert sum(map(len, shelf.batches)) == count
+
+    run(body)
+
+
+def test_an_error_of_ours_cuts_one_session_and_no_other(
+    host: StandaloneHost, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(directory: Directory, address: Address) -> Resolution:
+        raise RuntimeError("not foreseen")
+
+    async def body() -> None:
+        async with house(SmtpServer(host, shelf, RealClock())) as here:
+            one, other = await here.call(), await here.call()
+            monkeypatch.setattr(Directory, "resolve", resolve)
+            await one.say(MESSAGE)
+            await other.say(b"NOOP\r\n")
+            assert await other.code() == 250
+            assert await one.hung_up()
+
+    run(body)
+
+
+def test_a_reset_in_the_middle_of_a_message_leaves_nothing(host: StandaloneHost, shelf: Shelf) -> None:
+    async def body() -> None:
+        server = SmtpServer(host, shelf, RealClock())
+        async with house(server) as here:
+            caller = await here.call()
+            await caller.say(MESSAGE[:-5])
+            await caller.codes(3)
+            caller.writer.transport.abort()
+            while server.sessions:
+                await asyncio.sleep(0.01)
+            caller = await here.call()
+            await caller.say(MESSAGE)
+            assert await caller.codes(4) == [250, 250, 354, 250]
+        assert len(shelf.batches) == 1
 
     run(body)
 

@@ -103,18 +103,32 @@ class Directory:
     relay_password: str = field(default="", repr=False)
     relay_when_blank: bool = False
     vrfy: bool = True
+    _domain: str = field(init=False, repr=False, compare=False)
+    _mailboxes: Mapping[str, Resolution] = field(init=False, repr=False, compare=False)
+    _aliases: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Lay out what every recipient is looked up in, so that it costs one look."""
+        domain = self.domain.lower()
+        names = {mailbox.lower(): mailbox for mailbox in reversed(list(self.mailboxes))}
+        names |= dict.fromkeys(("", "postmaster", domain), next(iter(self.mailboxes)))
+        object.__setattr__(self, "_domain", domain)
+        object.__setattr__(self, "_mailboxes", {name: Resolution(250, OK, one) for name, one in names.items()})
+        aliases = {name.lower(): target for name, target in reversed(list(self.aliases.items()))}
+        object.__setattr__(self, "_aliases", aliases)
 
     def resolve(self, address: Address) -> Resolution:
         """Who a recipient is: a mailbox, a forwarded alias, a relay request, or nobody."""
-        if address.domain and address.domain.lower().rstrip(".") != self.domain.lower():
+        local, domain = address
+        if domain and domain.lower().rstrip(".") != self._domain:
             return self._foreign(address)
-        name = address.local.lower()
-        if (target := _find(self.aliases, name)) is not None:
+        name = local.lower()
+        if (target := self._aliases.get(name)) is not None:
             return self._alias(target)
         if name.startswith("fax="):
-            return self._fax(address.local)
-        if (mailbox := self._mailbox(name)) is not None:
-            return Resolution(250, OK, mailbox)
+            return self._fax(local)
+        if (found := self._mailboxes.get(name)) is not None:
+            return found
         if (request := _RELAY.fullmatch(address.local)) is not None:
             return self._relay(request["local"], request["domain"], request["password"] or "")
         return Resolution(550, UNKNOWN)
@@ -143,18 +157,11 @@ class Directory:
         members = _find(self.groups, wanted)
         return Answer(250, tuple(map(self._member, members))) if members else Answer(550, ("Mailing list unknown.",))
 
-    def _mailbox(self, name: str) -> str | None:
-        """A mailbox by its name. The bare domain and the postmaster reach the first one."""
-        if name in ("", "postmaster", self.domain.lower()):
-            return next(iter(self.mailboxes))
-        return next((mailbox for mailbox in self.mailboxes if mailbox.lower() == name), None)
-
     def _alias(self, target: str) -> Resolution:
         local, at, domain = target.rpartition("@")
         if at and domain.lower() != self.domain.lower():
             return Resolution(251, f"User not local; will forward to <{target}>", target, forward=True)
-        mailbox = self._mailbox((local if at else target).lower())
-        return Resolution(250, OK, mailbox) if mailbox is not None else Resolution(550, UNKNOWN)
+        return self._mailboxes.get((local if at else target).lower(), Resolution(550, UNKNOWN))
 
     def _fax(self, local: str) -> Resolution:
         number = parse_fax_number(local)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from io import IncrementalNewlineDecoder
 
 _SMALL = 16 * 1024
 """Pieces below this are gathered in one buffer, so that a message fed octet by octet costs no more than its size."""
@@ -21,10 +22,12 @@ _BLOCK = 32 * 1024
 _DOTS = 32
 """Dots within lines that are passed over one by one, before a chunk is searched for the whole terminator."""
 _COLUMNS = 4096
-"""Octets from which lines of one length are worth checking as columns."""
+"""Octets from which lines of one length are worth checking as columns, and dots within lines worth passing over."""
 
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _TERMINATOR = b"\r\n.\r\n"
+_GOES_ON = frozenset(b"\r.")
+"""Octets that may follow the beginning of a line towards the terminator, or begin it anew."""
 
 
 class Fault(Enum):
@@ -62,7 +65,9 @@ class Body:
 
     def feed(self, chunk: bytes, start: int = 0) -> int:
         """Take a chunk from `start` on. Returns the position behind the terminator, or -1 if all of it was taken."""
-        if self._seen:
+        if self._seen == b"\r\n" and start < len(chunk) and chunk[start] not in _GOES_ON:
+            self._seen = b""  # what nearly every message begins with
+        elif self._seen:
             start = self._settle(chunk, start)
             if self._seen == _TERMINATOR:
                 return start
@@ -121,8 +126,9 @@ class Body:
         if found == near:
             self._take(chunk[start : found + 2], last=True)
             return found + len(_TERMINATOR)
-        self._take(chunk[start:near])
-        start = near
+        if near > start:
+            self._take(chunk[start:near])
+            start = near
         if found >= 0:
             self._take(chunk[start : found + 2].replace(b"\r\n.", b"\r\n"), last=True)
             return found + len(_TERMINATOR)
@@ -162,8 +168,11 @@ class Body:
         elif self._longest_line(piece) > self._line_limit:
             self.refuse(Fault.LONG_LINE)
         else:
-            for start in range(0, len(piece), _BLOCK):
-                self._count_breaks(piece[start : start + _BLOCK])
+            if len(piece) <= _BLOCK:
+                self._count_breaks(piece)
+            else:
+                for start in range(0, len(piece), _BLOCK):
+                    self._count_breaks(piece[start : start + _BLOCK])
             self._pieces.append(piece)
 
     def _count_breaks(self, block: bytes) -> None:
@@ -190,12 +199,14 @@ class Body:
 
     def _received_lines(self) -> int:
         head = b""
+        end = -1
         for piece in self._pieces:
-            head += piece[: _HEADERS - len(head)]
-            if len(head) >= _HEADERS or b"\r\n\r\n" in head:
+            head = (head + piece if head else piece)[:_HEADERS]
+            end = head.find(b"\r\n\r\n")
+            if end >= 0 or len(head) >= _HEADERS:
                 break
-        end = head.find(b"\r\n\r\n")
-        return (b"\n" + (head if end < 0 else head[:end]).lower()).count(b"\nreceived:")
+        head = (head if end < 0 else head[:end]).lower()
+        return head.count(b"\nreceived:") + head.startswith(b"received:")
 
 
 def _pass_dots(chunk: bytes, start: int) -> int:
@@ -204,6 +215,9 @@ def _pass_dots(chunk: bytes, start: int) -> int:
     Single octets are found at memory speed, which the five of the terminator are not: in base64 only the last dot
     begins a line. A text with many dots is not passed over, so that a chunk of nothing else takes no longer.
     """
+    if len(chunk) - start < _COLUMNS:
+        near = chunk.find(b"\r\n.", start)
+        return near if near >= 0 else len(chunk)
     near = start
     for _ in range(_DOTS):
         dot = chunk.find(b".", near)
@@ -227,9 +241,11 @@ def _count_alone(block: bytes) -> int:
     Lines of one length, as base64 has them, are checked as columns: their ends are blanked out in a copy, and what is
     left is searched at memory speed. Counting octet by octet takes ten times as long.
     """
+    if len(block) < _COLUMNS:
+        return _count_few(block)
     first = block.find(b"\n") + 1
     width = block.find(b"\n", first) + 1 - first
-    rows = (len(block) - first) // width if width > 1 and len(block) >= _COLUMNS else 0
+    rows = (len(block) - first) // width if width > 1 else 0
     if rows < 2:
         return _count_plainly(block)
     end = first + rows * width
@@ -241,6 +257,13 @@ def _count_alone(block: bytes) -> int:
     if b"\r" in text or b"\n" in text:  # a row may hold two short lines
         return _count_plainly(block)
     return _count_plainly(block[:first]) + _count_plainly(block[end:])
+
+
+def _count_few(block: bytes) -> int:
+    """The same for a small block. `io`'s decoder notes which line ends it has seen, in less than half the time."""
+    decoder = IncrementalNewlineDecoder(None, translate=False)
+    decoder.decode(block.decode("latin-1"), final=True)
+    return 0 if decoder.newlines in (None, "\r\n") else _count_plainly(block)
 
 
 def _count_plainly(block: bytes) -> int:

@@ -27,6 +27,11 @@ _SENDER_PARAMETERS = {"SIZE": {"SIZE"}, "8BITMIME": {"BODY"}, "DSN": {"RET", "EN
 _RECIPIENT_PARAMETERS = {"DSN": {"NOTIFY", "ORCPT"}}
 
 
+_OK, _START_INPUT = Code.OK, Code.START_INPUT
+_RCPT, _DATA, _READY, _MAIL = Step.RCPT, Step.DATA, State.READY, Mode.MAIL
+"""Members used for each message: looking one up in its enum costs as much as a call."""
+
+
 class Command(NamedTuple):
     """A command line, read: `step` is None for an unknown verb, `path` for a command without one, or a malformed one.
 
@@ -86,6 +91,11 @@ BAD_ARGUMENT = reply(Code.BAD_ARGUMENT)
 BAD_SEQUENCE = reply(Code.BAD_SEQUENCE)
 NO_STORAGE = reply(Code.NO_STORAGE)
 TOO_LARGE = reply(Code.TOO_LARGE)
+_NOW: Mapping[Mode, Reply] = {
+    Mode.SEND: reply(Code.MAILBOX_BUSY, "Requested mail action not taken: terminal not ready"),
+    Mode.SAML: reply(Code.LOCAL_ERROR, "Requested action aborted: terminal not ready"),
+}
+"""What is said to a transaction that needs the terminal at once, while it is not ready."""
 FAULTS: Mapping[Fault, Reply] = {
     Fault.TOO_LARGE: NO_STORAGE,
     Fault.BARE_LINE_END: reply(Code.FAILED, "Transaction failed: CR or LF alone in the message", "5.6.0"),
@@ -109,21 +119,21 @@ class Dialogue:
         self._announced = (*quirks.ehlo_lines, *quirks.extensions)
         self._sender_parameters, self._recipient_parameters = _parameters(self._announced)
         self._colon = quirks.colon_commands
+        self._go_ahead = Reply(quirks.data_code, (TEXTS[_START_INPUT],))
         self.state = State.CONNECTED
         self._helo = ""
         self._reset()
 
     def command(self, line: bytes) -> Reply:
         """Carry out one command line. The state moves only if the command succeeds."""
-        command = read_command(line, self._colon)
-        step = command.step
+        step, argument, path = read_command(line, self._colon)
         if step is None:
-            return self.unavailable() if command.argument in HTTP_VERBS else UNRECOGNIZED
+            return self.unavailable() if argument in HTTP_VERBS else UNRECOGNIZED
         after = TRANSITIONS[self.state].get(step)
         if after is None:
             return self._out_of_order(step)
         try:
-            answer = self._carry_out(step, command)
+            answer = self._carry_out(step, argument, path)
         except UnknownParameterError as error:
             return reply(Code.BAD_PARAMETER, f"{TEXTS[Code.BAD_PARAMETER]}: {error.where}")
         except FormatError:
@@ -134,8 +144,9 @@ class Dialogue:
 
     def open_body(self) -> Body:
         """The collector for the message that follows."""
-        limit = min(self._limits.message, max(0, self._available()))
-        return Body(limit, self._limits.text_line, repair=self._limits.repair_line_ends)
+        limits, room = self._limits, self._available()
+        limit = limits.message if limits.message < room else max(0, room)
+        return Body(limit, limits.text_line, repair=limits.repair_line_ends)
 
     def end_of_data(self, body: Body) -> Reply | MessageReceived:
         """The message was read to its end: the reply that refuses it, or the message that waits for a verdict."""
@@ -148,6 +159,8 @@ class Dialogue:
 
     def ask(self, point: str, recipient: str = "") -> Rule | None:
         """The fault rule that fires at this point of the dialogue."""
+        if not self._host.armed:
+            return None
         if not recipient and self._recipients:
             recipient = self._recipients[0].address
         return self._host.ask(point, sender=self._sender, recipient=recipient, peer=self._peer)
@@ -155,7 +168,7 @@ class Dialogue:
     def move(self, step: Step) -> None:
         """One of the receiver's own steps; the end of a transaction forgets it."""
         self.state = TRANSITIONS[self.state][step]
-        if self.state is State.READY:
+        if self.state is _READY:
             self._reset()
 
     def unavailable(self, reason: str = "") -> Reply:
@@ -166,33 +179,35 @@ class Dialogue:
     # Whether a command may be given now, and giving it -------------------------------------------------------------
 
     def _out_of_order(self, step: Step) -> Reply:
-        if step is Step.DATA and self._refused:
+        if step is _DATA and self._refused:
             return reply(Code.FAILED, "Transaction failed: no valid recipients", "5.5.1")
         return BAD_SEQUENCE
 
-    def _carry_out(self, step: Step, command: Command) -> Reply:
+    def _carry_out(self, step: Step, argument: str, path: Path | None) -> Reply:
         """Ask for a fault, then do it. Raises FormatError for arguments that cannot be read."""
-        if step not in _KEYWORDS:
-            rule = self._host.ask(_POINTS[step], sender=self._sender, peer=self._peer)
-            if rule is not None and (scripted := scripted_reply(rule)) is not None:
-                return scripted
-            answer = _HANDLERS[step](self, command.argument)
+        if path is None and step in _KEYWORDS:
+            return BAD_ARGUMENT
+        rule = self._fault(step, path) if self._host.armed else None
+        if rule is not None and (scripted := scripted_reply(rule)) is not None:
+            return scripted
+        if path is None:
+            answer = _HANDLERS[step](self, argument)
         else:
-            path = command.path
-            if path is None:
-                return BAD_ARGUMENT
-            sender, recipient = (self._sender, path.written) if step is Step.RCPT else (path.written, "")
-            rule = self._host.ask(_POINTS[step], sender=sender, recipient=recipient, peer=self._peer)
-            if rule is not None and (scripted := scripted_reply(rule)) is not None:
-                return scripted
-            answer = self._rcpt(path) if step is Step.RCPT else self._begin(step, path)
+            answer = self._rcpt(path) if step is _RCPT else self._begin(step, path)
         return answer._replace(rule=rule) if rule is not None else answer
+
+    def _fault(self, step: Step, path: Path | None) -> Rule | None:
+        """The fault rule that fires at a command."""
+        sender, recipient = self._sender, ""
+        if path is not None:
+            sender, recipient = (sender, path.written) if step is _RCPT else (path.written, "")
+        return self._host.ask(_POINTS[step], sender=sender, recipient=recipient, peer=self._peer)
 
     # The transaction -----------------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
         self._sender = ""
-        self._mode = Mode.MAIL
+        self._mode = _MAIL
         self._parameters: Mapping[str, str] = {}
         self._recipients: list[Recipient] = []
         self._refused = 0
@@ -203,18 +218,17 @@ class Dialogue:
             check_parameters(path.parameters, self._sender_parameters)
         if reason := self._host.refusal():
             return self.unavailable(reason)
-        if step is Step.SEND and not self._host.terminal_ready():
-            return reply(Code.MAILBOX_BUSY, "Requested mail action not taken: terminal not ready")
-        if step is Step.SAML and not self._host.terminal_ready():
-            return reply(Code.LOCAL_ERROR, "Requested action aborted: terminal not ready")
-        size = int(path.parameters.get("SIZE", 0))
+        mode = _MODES[step]
+        if mode in _NOW and not self._host.terminal_ready():
+            return _NOW[mode]
+        size = int(path.parameters.get("SIZE", 0)) if path.parameters else 0
         if size > self._limits.message:
             return TOO_LARGE
         if size > (room := self._available()) or room <= 0:
             return NO_STORAGE
         self._reset()
         self._sender = path.written
-        self._mode = _MODES[step]
+        self._mode = mode
         self._parameters = path.parameters
         return SENDER_OK
 
@@ -224,32 +238,32 @@ class Dialogue:
         if path.address is None:
             raise FormatError("expected a recipient")
         answer = self._accept(path.address, path)
-        self._refused += answer.code >= 400
+        if answer.code >= 400:
+            self._refused += 1
         return answer
 
     def _accept(self, address: Address, path: Path) -> Reply:
         if len(self._recipients) >= self._limits.recipients:
             return reply(Code.NO_STORAGE, "Requested action not taken: too many recipients", "4.5.3")
-        if self._mode is Mode.SEND and not self._host.terminal_ready():
+        if self._mode is not _MAIL and self._mode is Mode.SEND and not self._host.terminal_ready():
             return reply(Code.MAILBOX_BUSY)
         found = self._host.resolve(address)
         if found.code >= 400:
             return reply(Code(found.code), found.text)
         self._recipients.append(_recipient(path, found))
-        return RECIPIENT_OK if found.code == Code.OK else reply(Code(found.code), found.text)
+        return RECIPIENT_OK if found.code == _OK else reply(Code(found.code), found.text)
 
     def _envelope(self) -> Envelope:
-        return Envelope(
-            session=self._session,
-            peer=self._peer,
-            helo=self._helo,
-            sender=self._sender,
-            recipients=tuple(self._recipients),
-            received_at=self._host.wall(),
-            mode=self._mode,
-            body=self._parameters.get("BODY", "7BIT").upper(),
-            ret=self._parameters.get("RET", "").upper(),
-            envid=decode_xtext(self._parameters.get("ENVID", "")),
+        plain = Envelope(
+            self._session, self._peer, self._helo, self._sender, tuple(self._recipients), self._host.wall(), self._mode
+        )
+        parameters = self._parameters
+        if not parameters:
+            return plain
+        return plain._replace(
+            body=parameters.get("BODY", plain.body).upper(),
+            ret=parameters.get("RET", "").upper(),
+            envid=decode_xtext(parameters.get("ENVID", "")),
         )
 
     def _available(self) -> int:
@@ -279,7 +293,7 @@ class Dialogue:
             return self.unavailable(reason)
         if self._available() <= 0:
             return NO_STORAGE
-        return Reply(self._host.quirks.data_code, (TEXTS[Code.START_INPUT],))
+        return self._go_ahead
 
     def _do_rset(self, argument: str) -> Reply:
         if argument:
@@ -332,6 +346,8 @@ _HANDLERS: Mapping[Step, Callable[[Dialogue, str], Reply]] = {
 def _recipient(path: Path, found: Resolution) -> Recipient:
     """Raises FormatError for an ORCPT that is not xtext."""
     parameters = path.parameters
+    if not parameters:
+        return Recipient(path.written, found.mailbox, found.forward, found.subaddress)
     kind, semicolon, xtext = parameters.get("ORCPT", "").partition(";")
     return Recipient(
         address=without_password(path.written) if found.forward else path.written,

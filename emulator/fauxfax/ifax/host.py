@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fauxfax.errors import FauxfaxError
 from fauxfax.faults import Rule
@@ -32,6 +32,8 @@ class Mode(Enum):
     SOML = "SOML"
     SAML = "SAML"
 
+    __hash__ = object.__hash__  # members are single, and looked up for each message
+
 
 class Verdict(Enum):
     """What became of a message that was read to its end; each is one reply to the dot."""
@@ -52,9 +54,8 @@ class Verdict(Enum):
     __hash__ = object.__hash__  # members are single, and looked up for each message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipient:
-    """One accepted recipient.
+class Recipient(NamedTuple):
+    """One accepted recipient. As the envelope and the message a named tuple: one is made for each message.
 
     `address` is as the sender wrote it, but for a relay password; `mailbox` is the machine's mailbox it prints for, or,
     if `forward`, the foreign address it goes on to. `notify` and `original` are the DSN parameters NOTIFY and ORCPT
@@ -69,8 +70,7 @@ class Recipient:
     original: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(NamedTuple):
     """One transaction: who sent it, to whom, and how. `sender` is empty for `<>`."""
 
     session: int
@@ -90,11 +90,8 @@ class Envelope:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        names = ("session", "peer", "helo", "sender", "received_at", "body", "ret", "envid")
-        recipients = [{name: getattr(one, name) for name in Recipient.__slots__} for one in self.recipients]
-        for one in recipients:
-            one["notify"] = list(one["notify"])
-        return {**{name: getattr(self, name) for name in names}, "mode": self.mode.value, "recipients": recipients}
+        recipients = [{**one._asdict(), "notify": list(one.notify)} for one in self.recipients]
+        return {**self._asdict(), "mode": self.mode.value, "recipients": recipients}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Envelope:
@@ -103,8 +100,7 @@ class Envelope:
         return cls(**{**data, "mode": Mode(data["mode"]), "recipients": recipients})
 
 
-@dataclass(frozen=True, slots=True)
-class MessageReceived:
+class MessageReceived(NamedTuple):
     """A message has been read to its end and waits for a verdict. It is kept in the pieces it came in."""
 
     envelope: Envelope
@@ -118,7 +114,8 @@ class MessageReceived:
     @property
     def octets(self) -> int:
         """The length of `data`."""
-        return sum(map(len, self.pieces))
+        pieces = self.pieces
+        return len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +183,11 @@ class Host(Protocol):
 
     def expand(self, name: str) -> Answer:
         """The answer to EXPN; see `Directory.expand`."""
+        ...
+
+    @property
+    def armed(self) -> bool:
+        """Whether there is any fault rule: if not, `ask` need not be called."""
         ...
 
     def ask(self, point: str, *, sender: str = "", recipient: str = "", peer: str = "") -> Rule | None:

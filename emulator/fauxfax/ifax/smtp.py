@@ -52,7 +52,8 @@ VERDICTS = {
 LONG_LINE = reply(Code.UNRECOGNIZED, "Line too long", "5.5.6")
 _ERRORS = frozenset({500, 501, 502, 503, 504, 550, 551, 553})
 """Replies that count against a session: mistakes, and guesses at names and at the relay password."""
-_LAST = frozenset({Code.CLOSING, Code.NOT_AVAILABLE})
+_LAST = frozenset({221, 421})
+_DATA, _VERDICT, _DOT, _ANSWERED = State.DATA, State.VERDICT, Step.DOT, Step.VERDICT
 _EXTENDED = (b"MAIL ", b"RCPT ", b"SEND ", b"SOML ", b"SAML ")
 
 
@@ -157,15 +158,17 @@ class Receiver:
         """Answer the dot. Raises Misuse if no message waits for it."""
         if self.closing:
             return
-        if self._dialogue.state is not State.VERDICT:
+        if self._dialogue.state is not _VERDICT:
             raise Misuse(
                 f"receiver: finish({verdict.name}) in the state {self._dialogue.state.value}, without a message"
             )
         self._release()
-        self._dialogue.move(Step.VERDICT)
+        self._dialogue.move(_ANSWERED)
         self.waiting = False
-        rule, self._dot_rule = self._dot_rule, None
-        self._answer(VERDICTS[verdict] if rule is None else VERDICTS[verdict]._replace(rule=rule))
+        answer = VERDICTS[verdict]
+        if self._dot_rule is not None:
+            answer, self._dot_rule = answer._replace(rule=self._dot_rule), None
+        self._answer(answer)
         self._run(answered=True)
 
     def resume(self) -> None:
@@ -204,17 +207,18 @@ class Receiver:
 
     def _read_line(self) -> bool:
         """Carry out one command line, if it is complete."""
-        end = self._input.find(b"\r\n", self._position)
+        start = self._position
+        end = self._input.find(b"\r\n", start)
         if end < 0:
             self._shorten()
             return False
-        line = self._input[self._position : end]
+        line = self._input[start:end]
         self._position = end + 2
-        if self._skipping or (len(line) + 2 > self._limits.command_line and self._too_long(line)):
+        if self._skipping or (end + 2 - start > self._limits.command_line and self._too_long(line)):
             self._skipping = False
             self._answer(LONG_LINE)
-            return True
-        self._answer(self._dialogue.command(line))
+        else:
+            self._answer(self._dialogue.command(line))
         return True
 
     def _too_long(self, line: bytes) -> bool:
@@ -246,7 +250,7 @@ class Receiver:
             else:
                 outcome = scripted_reply(rule) or outcome
         if isinstance(outcome, MessageReceived):
-            self._dialogue.move(Step.DOT)
+            self._dialogue.move(_DOT)
             self._dot_rule = rule
             self.waiting = True
             self.events.append(outcome)
@@ -285,7 +289,7 @@ class Receiver:
 
     def _answer(self, answer: Reply) -> None:
         """Give a reply, or do with it what a fault wants."""
-        if answer.code in _ERRORS:
+        if answer.code >= 500 and answer.code in _ERRORS:
             self._errors += 1
             if self._errors > self._limits.errors:
                 answer = self._dialogue.unavailable("too many errors")
@@ -310,14 +314,14 @@ class Receiver:
 
     def _say(self, answer: Reply) -> None:
         self._greeted = True
-        if len(answer.lines) == 1:
-            status = answer.status if self._enhanced else ""
-            self._replies.append(render(answer.code, answer.lines[0], status))
+        code, lines, status, _ = answer
+        if len(lines) == 1:
+            self._replies.append(render(code, lines[0], status if self._enhanced else ""))
         else:
-            self._replies.append(render_lines(answer.code, answer.lines))
-        if answer.code in _LAST:
+            self._replies.append(render_lines(code, lines))
+        if code in _LAST:
             self._close()
-        elif self._dialogue.state is State.DATA:
+        elif self._dialogue.state is _DATA:
             self._body = self._dialogue.open_body()
 
     def _drop(self) -> None:

@@ -57,6 +57,11 @@ class StandaloneHost:
         """See `Host`."""
         return self.directory.expand(name)
 
+    @property
+    def armed(self) -> bool:
+        """See `Host`."""
+        return bool(self.faults.rules)
+
     def ask(self, point: str, *, sender: str = "", recipient: str = "", peer: str = "") -> Rule | None:
         """See `Host`."""
         return self.faults.ask(point, sender=sender, recipient=recipient, peer=peer)

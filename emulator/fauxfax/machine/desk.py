@@ -65,6 +65,11 @@ class Desk:
         """See Host."""
         return self._current().expand(name)
 
+    @property
+    def armed(self) -> bool:
+        """See Host."""
+        return bool(self._machine.faults.rules)
+
     def ask(self, point: str, *, sender: str = "", recipient: str = "", peer: str = "") -> Rule | None:
         """See Host."""
         return self._machine.faults.ask(point, sender=sender, recipient=recipient, peer=peer)

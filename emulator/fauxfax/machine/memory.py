@@ -51,13 +51,15 @@ class Stored:
 class Memory:
     """Stores messages durably and keeps their states.
 
-    `store` may run in one thread, everything else in another: each count has one thread that changes it.
+    `store`, `sink` and `settle` may run in one thread, everything else in another: each count has one thread that
+    changes it. `take` may run in a third.
     """
 
     def __init__(self, database: Database, capacity: int) -> None:
         self._database = database
         self._capacity = capacity
         self._added = self._freed = self._stored = self._finished = 0
+        self._sinking: list[int] = []
         self.recount()
 
     def recount(self) -> None:
@@ -67,6 +69,7 @@ class Memory:
         ).fetchone()
         self._added, self._stored = row
         self._freed = self._finished = 0
+        self._sinking = []
 
     @property
     def free_bytes(self) -> int:
@@ -79,53 +82,64 @@ class Memory:
         When this returns, they are on the disk (or only safe from a kill of the process, if the memory was opened
         so). Raises MemoryFullError if they do not fit, or if the disk is full; then none of them is stored.
         """
+        octets = self._size_that_fits(messages)
+        self._added += octets
+        try:
+            numbers = self._commit(messages)
+        except MemoryFullError:
+            self._added -= octets
+            raise
+        self._stored += len(numbers)
+        return numbers
+
+    def sink(self, messages: Sequence[MessageReceived]) -> None:
+        """Store messages as `store` does, but only until they are acknowledged.
+
+        The next call drops them in its own commit, which costs less than another one, and so does `settle()`. They are
+        not counted: to everybody else they are gone already.
+        """
+        self._size_that_fits(messages)
+        self._sinking = self._commit(messages, self._sinking)
+
+    def settle(self) -> None:
+        """Drop what was put into the sink last. Raises MemoryFullError if the disk is full; it may be tried again."""
+        if self._sinking:
+            self._sinking = self._commit((), self._sinking)
+
+    def _size_that_fits(self, messages: Sequence[MessageReceived]) -> int:
         octets = sum(message.octets for message in messages)
         if octets > self.free_bytes:
             raise MemoryFullError(f"image memory: {octets} octets do not fit, {self.free_bytes} are free")
         if octets + DISK_RESERVE > (room := self._database.disk_room()):
             raise MemoryFullError(f"image memory: {octets} octets do not fit, the disk has {room} octets of room")
-        self._added += octets
+        return octets
+
+    def _commit(self, messages: Sequence[MessageReceived], done: Sequence[int] = ()) -> list[int]:
+        """In the writer's thread: store messages, and drop what is done with."""
         connection = self._database.writer
         try:
-            numbers = self._insert(connection, messages)
+            connection.execute("BEGIN IMMEDIATE")
+            _drop(connection, done)
+            numbers = _insert(connection, messages)
+            connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._added -= octets
             if connection.in_transaction:
                 connection.rollback()
             raise MemoryFullError(f"image memory: the disk took nothing: {error}") from error
-        self._stored += len(numbers)
         return numbers
 
     def keep(self, message: MessageReceived) -> int:
         """Store a document of the machine's own, in the machine's thread: safe from a kill. Raises MemoryFullError."""
         if message.octets > self.free_bytes:
             raise MemoryFullError(f"image memory: {message.octets} octets do not fit, {self.free_bytes} are free")
-        connection = self._database.quick
         try:
-            number = self._insert(connection, [message])[0]
+            with self._database.together():
+                number = _insert(self._database.quick, [message])[0]
         except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.rollback()
             raise MemoryFullError(f"image memory: the disk took nothing: {error}") from error
         self._freed -= message.octets  # counts of this thread, see the class
         self._finished -= 1
         return number
-
-    @staticmethod
-    def _insert(connection: sqlite3.Connection, messages: Sequence[MessageReceived]) -> list[int]:
-        numbers = []
-        connection.execute("BEGIN IMMEDIATE")
-        for message in messages:
-            data, envelope = message.data, message.envelope
-            cursor = connection.execute(
-                "INSERT INTO messages (state, envelope, received_at, octets) VALUES ('received', ?, ?, ?)",
-                (json.dumps(envelope.as_dict()), envelope.received_at, len(data)),
-            )
-            assert cursor.lastrowid is not None
-            numbers.append(cursor.lastrowid)
-            connection.execute("INSERT INTO bodies VALUES (?, ?)", (cursor.lastrowid, data))
-        connection.execute("COMMIT")
-        return numbers
 
     def get(self, number: int) -> Stored | None:
         """One message, or None."""
@@ -147,24 +161,21 @@ class Memory:
 
     def body(self, number: int) -> bytes:
         """The mail of a waiting message, as it came."""
-        found = self._database.quick.execute("SELECT data FROM bodies WHERE message = ?", (number,))
-        return self._octets(found, number)
+        return _body(self._database.quick, number, "data")
 
     def beginning(self, number: int, octets: int) -> bytes:
         """As `body`, but not more than so many octets of it."""
-        query = "SELECT substr(data, 1, ?) FROM bodies WHERE message = ?"
-        return self._octets(self._database.quick.execute(query, (octets, number)), number)
+        return _body(self._database.quick, number, f"substr(data, 1, {octets:d})")
 
-    @staticmethod
-    def _octets(found: sqlite3.Cursor, number: int) -> bytes:
-        row = found.fetchone()
-        if row is None:
-            raise FauxfaxError(f"image memory: message {number} is no longer stored")
-        return bytes(row[0])
+    def take(self, number: int) -> bytes:
+        """The mail of a message that is now made into a document.
 
-    def decoding(self, number: int) -> None:
-        """The message is being made into a document."""
-        self._set(number, "decoding")
+        In any thread: while a large message is being stored this waits until it is, which the event loop must not do.
+        """
+        with contextlib.closing(self._database.another()) as connection:
+            body = _body(connection, number, "data")
+            connection.execute("UPDATE messages SET state = 'decoding' WHERE id = ?", (number,))
+        return body
 
     def printing(self, number: int, pages: int) -> None:
         """The document has so many pages and waits for the engine."""
@@ -189,14 +200,8 @@ class Memory:
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Forget messages that nobody prints, in one commit: a sink's work must not slow reception."""
-        quick, places = self._database.quick, ", ".join("?" * len(numbers))
         with self._database.together():
-            octets, count = quick.execute(
-                f"SELECT COALESCE(SUM(octets), 0), COUNT(*) FROM messages WHERE id IN ({places}) AND {_WAITING}",
-                numbers,
-            ).fetchone()
-            quick.execute(f"UPDATE messages SET state = 'receipted' WHERE id IN ({places})", numbers)
-            quick.execute(f"DELETE FROM bodies WHERE message IN ({places})", numbers)
+            octets, count = _drop(self._database.quick, numbers)
         self._freed += octets
         self._finished += count
 
@@ -228,3 +233,58 @@ class Memory:
             values,
         ).fetchall()
         return [Stored(row[0], row[1], Envelope.from_dict(json.loads(row[2])), *row[3:]) for row in rows]
+
+
+def _drop(connection: sqlite3.Connection, numbers: Sequence[int]) -> tuple[int, int]:
+    """Within a transaction: what waited among these is done with. Returns its octets, and how many there were."""
+    if not numbers:
+        return 0, 0
+    places = ", ".join("?" * len(numbers))
+    octets, count = connection.execute(
+        f"SELECT COALESCE(SUM(octets), 0), COUNT(*) FROM messages WHERE id IN ({places}) AND {_WAITING}", numbers
+    ).fetchone()
+    connection.execute(f"UPDATE messages SET state = 'receipted' WHERE id IN ({places})", numbers)
+    connection.execute(f"DELETE FROM bodies WHERE message IN ({places})", numbers)
+    return octets, count
+
+
+def _insert(connection: sqlite3.Connection, messages: Sequence[MessageReceived]) -> list[int]:
+    """Within a transaction. Many rows in one statement: each gives up the interpreter, and must wait for it."""
+    if not messages:
+        return []
+    rows: list[object] = []
+    for message in messages:
+        rows += (json.dumps(message.envelope.as_dict()), message.envelope.received_at, message.octets)
+    values = ", ".join(["('received', ?, ?, ?)"] * len(messages))
+    last = connection.execute(
+        f"INSERT INTO messages (state, envelope, received_at, octets) VALUES {values}", rows
+    ).lastrowid
+    assert last is not None
+    numbers = list(range(last + 1 - len(messages), last + 1))  # AUTOINCREMENT: each one above the one before
+    _insert_bodies(connection, [message.pieces for message in messages], numbers)
+    return numbers
+
+
+def _insert_bodies(connection: sqlite3.Connection, bodies: Sequence[tuple[bytes, ...]], numbers: Sequence[int]) -> None:
+    """A body in pieces is written piece by piece.
+
+    To join 20 MB and to hand them over whole would hold the interpreter, and with it the event loop, for 20 ms.
+    """
+    whole = [value for number, body in zip(numbers, bodies, strict=True) if len(body) == 1 for value in (number, *body)]
+    if whole:
+        connection.execute(f"INSERT INTO bodies VALUES {', '.join(['(?, ?)'] * (len(whole) // 2))}", whole)
+    for number, body in zip(numbers, bodies, strict=True):
+        if len(body) == 1:
+            continue
+        connection.execute("INSERT INTO bodies VALUES (?, zeroblob(?))", (number, sum(map(len, body))))
+        with connection.blobopen("bodies", "data", number) as blob:
+            for piece in body:
+                blob.write(piece)
+
+
+def _body(connection: sqlite3.Connection, number: int, columns: str) -> bytes:
+    """A mail, or what `columns` says of it. Raises FauxfaxError if it is not stored."""
+    row = connection.execute(f"SELECT {columns} FROM bodies WHERE message = ?", (number,)).fetchone()
+    if row is None:
+        raise FauxfaxError(f"image memory: message {number} is no longer stored")
+    return bytes(row[0])

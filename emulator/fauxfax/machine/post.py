@@ -8,7 +8,7 @@ when none of its mails waits any more. Everything can be repeated after a kill: 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fauxfax.events import MessageRelayed, ReceiptSent
 from fauxfax.ifax.host import Envelope, Recipient
@@ -112,7 +112,7 @@ class PostRoom:
         mdn = None
         if printed:
             mdn = disposition_notification(
-                replace(envelope, recipients=tuple(local)), account.headers, self.station, message.number, at,
+                envelope._replace(recipients=tuple(local)), account.headers, self.station, message.number, at,
                 notification=False,
             )  # fmt: skip
         action = Action.DELIVERED if printed else Action.FAILED

@@ -24,6 +24,8 @@ from fauxfax.ifax.host import Envelope
 log = logging.getLogger(__name__)
 
 LINE_LIMIT = 1024 * 1024
+CHUNK = 256 * 1024
+"""Octets of a message handed to the worker at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,9 @@ class Decoder:
         assert worker.stdin is not None
         assert worker.stdout is not None
         worker.stdin.write(json.dumps(job).encode() + b"\n")
-        worker.stdin.write(message)
-        await worker.stdin.drain()
+        for start in range(0, len(message), CHUNK):  # whole, it would be copied whole
+            worker.stdin.write(message[start : start + CHUNK])
+            await worker.stdin.drain()
         pages: list[PageSummary] = []
         while True:
             answer = json.loads(await worker.stdout.readuntil(b"\n"))

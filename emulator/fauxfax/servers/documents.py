@@ -97,8 +97,7 @@ class DocumentRoom(Worker):
             self._out_before(number, self._tray.document(number))
             return
         if not folder.exists():
-            self._machine.memory.decoding(number)
-            body = self._machine.memory.body(number)
+            body = await asyncio.to_thread(self._machine.memory.take, number)
             await self._decoder.decode(number, body, message.envelope, folder)
         document = json.loads((folder / "document.json").read_text(encoding="utf-8"))
         if document["result"] != "R-OK":

@@ -1,6 +1,6 @@
 """The way in for mail: sockets around `ifax.smtp.Receiver`. Loopback unless told otherwise; port 0 picks a free one.
 
-One callback per packet, one timer for all sessions. A session that must wait for its verdict reads nothing more
+One call per packet, one timer for all sessions. A session that must wait for its verdict reads nothing more
 than it has.
 """
 
@@ -17,6 +17,7 @@ from fauxfax.events import Event, SessionClosed, SessionOpened
 from fauxfax.ifax.host import Host, Limits, MessageReceived, Reservations, Verdict
 from fauxfax.ifax.smtp import Delay, Dropped, Receiver
 from fauxfax.ifax.states import State
+from fauxfax.servers.readers import Reader, Readers
 from fauxfax.servers.tap import Tap, tapped
 from fauxfax.servers.writer import MessageStore, Writer
 
@@ -79,12 +80,15 @@ class SmtpServer:
         self._timer: Timer | None = None
         self._server: asyncio.Server | None = None
         self.stopping = False
+        self.readers: Readers | None = None
 
     async def start(self, address: str = "127.0.0.1", port: int = 0) -> int:
         """Listen. Returns the port."""
         self.stopping = False
         self.writer = Writer(self._store, self._stored, linger=0.0 if self.durable else LINGER)
         self._loop = asyncio.get_running_loop()
+        # What a tap is to hear must come by way of the transport.
+        self.readers = Readers(self.buffer) if Readers.available and self.tap is None else None
         self._server = await self._loop.create_server(
             tapped(lambda: Session(self), self.tap), address, port, backlog=1024
         )
@@ -103,6 +107,10 @@ class SmtpServer:
                 await asyncio.sleep(0.01)
             for session in tuple(self._sessions):
                 session.abort()
+            if self.readers is not None:
+                self.readers.close()
+                self.readers = None
+            self._server = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -169,8 +177,8 @@ class SmtpServer:
 class Session(asyncio.BufferedProtocol):
     """One connection."""
 
-    __slots__ = ("_began", "_closed_at", "_ended", "_number", "_paused", "_peer", "_reason", "_receiver", "_seen",
-                 "_server", "_tasks", "_transport", "_writable")  # fmt: skip
+    __slots__ = ("_began", "_closed_at", "_ended", "_number", "_paused", "_peer", "_reader", "_reason", "_receiver",
+                 "_seen", "_server", "_tasks", "_transport", "_writable")  # fmt: skip
 
     def __init__(self, server: SmtpServer) -> None:
         self._server = server
@@ -179,6 +187,7 @@ class Session(asyncio.BufferedProtocol):
         self._paused = self._ended = False
         self._writable = True
         self._reason = "connection lost"
+        self._reader: Reader | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -198,6 +207,12 @@ class Session(asyncio.BufferedProtocol):
         else:
             self._receiver.start()
         self._pump()
+        if server.readers is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            fd = transport.get_extra_info("socket").fileno()
+            self._reader = Reader(server.readers, fd, self.buffer_updated, self._leave_reading, self.abort)
+            if not self._paused:
+                self._reader.start()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - one size suits all
         """Where the next octets go: one buffer for all sessions, emptied before the loop reads again."""
@@ -223,6 +238,7 @@ class Session(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a lost connection is a lost connection
         """Forget what was not acknowledged."""
+        self._stop_reading()
         self._receiver.lost()
         for task in self._tasks:
             task.cancel()
@@ -247,6 +263,7 @@ class Session(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Cut the connection."""
+        self._stop_reading()
         self._transport.abort()
 
     def check_deadlines(self) -> None:
@@ -294,6 +311,7 @@ class Session(asyncio.BufferedProtocol):
             if self._reason == "connection lost":
                 self._reason = "closed"
             self._closed_at = self._server.ticks
+            self._stop_reading()
             self._transport.close()
 
     def _keep(self, message: MessageReceived) -> None:
@@ -329,6 +347,7 @@ class Session(asyncio.BufferedProtocol):
         self._pump()
         if self._ended:
             self.send()
+            self._stop_reading()
             self._transport.close()
         elif self._server.stopping:
             self.send_away("shutting down")
@@ -339,7 +358,21 @@ class Session(asyncio.BufferedProtocol):
         pause = self._receiver.waiting or not self._writable
         if pause != self._paused and not self._transport.is_closing():
             self._paused = pause
-            (self._transport.pause_reading if pause else self._transport.resume_reading)()
+            if self._reader is not None:
+                (self._reader.stop if pause else self._reader.start)()
+            else:
+                (self._transport.pause_reading if pause else self._transport.resume_reading)()
+
+    def _leave_reading(self) -> None:
+        """Nothing came where something should: the transport finds out why, and tells."""
+        self._reader = None
+        self._transport.resume_reading()
+
+    def _stop_reading(self) -> None:
+        """The connection goes: its socket must not be looked at any more."""
+        if self._reader is not None:
+            self._reader.stop()
+            self._reader = None  # it holds this session, which would wait for the collector
 
 
 def _nobody(verdict: Verdict) -> None:

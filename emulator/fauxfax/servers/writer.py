@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from fauxfax.ifax.host import MemoryFullError, MessageReceived, Verdict
 
@@ -19,6 +19,9 @@ BATCH_OCTETS = 32 * 1024 * 1024
 PATIENCE = 0.001
 """Real seconds a batch waits for as many messages as the one before had: senders that were answered together come back
 together, and one sync for all of them costs less than two. A lone sender is never waited for. A project value."""
+
+REST = 0.05
+"""Real seconds without a message, after which a store does what it has put off: a project value."""
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +36,13 @@ class MessageStore(Protocol):
         """
         ...
 
+    def settle(self) -> None:
+        """No message came for a while, or none will come any more: do what was put off until now."""
+        ...
 
-class _Order(NamedTuple):
-    message: MessageReceived
-    octets: int
-    done: Callable[[Verdict], None]
+
+_Order = tuple[MessageReceived, Callable[[Verdict], None]]
+"""A message, and who is told what became of it."""
 
 
 class Writer:
@@ -56,6 +61,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self._enough = BATCH_MESSAGES
         self._idle = asyncio.Event()
         self._idle.set()
@@ -63,12 +69,13 @@ class Writer:
 
     def put(self, message: MessageReceived, done: Callable[[Verdict], None]) -> None:
         """Store a message soon; `done` is called in the loop's thread with what became of it."""
-        order = _Order(message, message.octets, done)
-        self._orders.append(order)
-        self.waiting_octets += order.octets
+        self._orders.append((message, done))
+        self.waiting_octets += message.octets
         if not self._busy:
             self._busy = True
             self._idle.clear()
+            if self._resting is not None:
+                self._resting.cancel()
             # Whoever else has a message ready in this round of the loop joins the batch.
             asyncio.get_running_loop().call_later(self._linger, self._next_batch)
         elif self._gathering is not None and len(self._orders) >= self._enough:
@@ -82,6 +89,9 @@ class Writer:
     async def stop(self) -> None:
         """Finish what was put, and end the thread."""
         await self.drain()
+        if self._resting is not None:
+            self._resting.cancel()
+        self._settle()
         self._thread.shutdown()
 
     def _gather(self, before: int) -> None:
@@ -99,22 +109,33 @@ class Writer:
         octets = 0
         while self._orders and len(batch) < BATCH_MESSAGES and (not batch or octets < BATCH_OCTETS):
             batch.append(self._orders.popleft())
-            octets += batch[-1].octets
+            octets += batch[-1][0].octets
         if not batch:
             self._busy = False
             self._idle.set()
+            self._resting = asyncio.get_running_loop().call_later(REST, self._settle)
             return
         loop = asyncio.get_running_loop()
-        commit = loop.run_in_executor(self._thread, self._commit, [order.message for order in batch])
+        commit = loop.run_in_executor(self._thread, self._commit, [message for message, _ in batch])
         commit.add_done_callback(lambda future: self._answer(batch, octets, *future.result()))
 
     def _answer(self, batch: Sequence[_Order], octets: int, verdicts: Sequence[Verdict], ids: Sequence[int]) -> None:
         self.waiting_octets -= octets
-        for order, verdict in zip(batch, verdicts, strict=True):
-            order.done(verdict)
+        for (_, done), verdict in zip(batch, verdicts, strict=True):
+            done(verdict)
         if ids and self._stored is not None:
             self._stored(ids)
         self._gather(len(batch))
+
+    def _settle(self) -> None:
+        self._thread.submit(self._put_right)
+
+    def _put_right(self) -> None:
+        """In the thread."""
+        try:
+            self._store.settle()
+        except Exception:
+            log.exception("what was put off could not be done; it is tried again after the next message")
 
     def _commit(self, messages: Sequence[MessageReceived]) -> tuple[list[Verdict], list[int]]:
         """In the thread: all at once; one by one if there is no room for all."""
