@@ -68,8 +68,8 @@ def test_what_is_written_is_the_machine_of_the_instant_it_was_frozen(host: InPro
 
 def test_a_memory_with_pages_of_another_size_is_put_back(host: InProcessMachine, tmp_path: Path) -> None:
     host.machine.parameters.set(142, "Valid")
-    before = saved(host)
-    old = tmp_path / "memory.sqlite"
+    before = saved(host, tmp_path)
+    old = tmp_path / "old.sqlite"
     old.write_bytes(before["memory.sqlite"])
     with sqlite3.connect(old) as connection:
         for change in ("journal_mode = DELETE", "page_size = 4096"):
@@ -79,7 +79,7 @@ def test_a_memory_with_pages_of_another_size_is_put_back(host: InProcessMachine,
     connection.close()
     assert old.read_bytes()[16:18] == (4096).to_bytes(2, "big")
     host.machine.parameters.set(142, "Invalid")
-    put_back(host, before | {"memory.sqlite": old.read_bytes()})
+    put_back(host, before | {"memory.sqlite": old.read_bytes()}, tmp_path)
     assert host.machine.parameters.get(142) == "Valid"
 
 

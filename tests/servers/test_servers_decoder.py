@@ -168,6 +168,7 @@ def test_a_job_that_ends_early_is_no_document(tmp_path: Path, monkeypatch: pytes
     """The machine was killed while it handed the message over: what came is not what was acknowledged."""
     monkeypatch.setattr(decodeworker.resource, "setrlimit", lambda *_: None)  # of this process, which goes on
     job = {"number": 1, "envelope": ENVELOPE.as_dict(), "folder": str(tmp_path / "0001"), "octets": len(FAX)}
+    job["jbig"] = False
     answers = io.BytesIO()
     order = json.dumps(job).encode() + b"\n"
     decodeworker.main(0, 0, io.BytesIO(order + FAX[:-missing]), answers)
