@@ -255,8 +255,16 @@ def test_requests_of_every_size_are_read_in_place(sizes: list[int], piece: int) 
             assert len(space)
             count = min(len(space), len(rest))
             space[:count], rest = rest[:count], rest[count:]
-            seen += [(request.seqnum, bytes(request.data)) for request in parser.received(count)]
-    assert seen == list(enumerate(jobs))
+            for request in parser.received(count):
+                if isinstance(request, usbip.Submit):
+                    seen.append(bytes(request.data))
+                    assert (request.seqnum, request.length) == (len(seen) - 1, len(jobs[len(seen) - 1]))
+                    assert len(request.data) >= min(request.length, usbip.PIECE)
+                else:
+                    assert isinstance(request, usbip.More)
+                    seen[-1] += request.data
+                    assert request.last is (len(seen[-1]) == len(jobs[len(seen) - 1]))
+    assert seen == jobs
 
 
 @given(st.integers(1, 200))

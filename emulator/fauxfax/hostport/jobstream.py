@@ -18,9 +18,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 UEL = b"\x1b%-12345X"
 """Universal Exit Language: ends whatever came before (PJL Technical Reference, chapter 2)."""
+_ESCAPE = UEL[:1]
 MAX_LINE = 1024
 """Octets of one PJL line; the rest of a longer one is ignored. A project value."""
 RASTERS = (b"II*\0", b"MM\0*", b"P4", b"P5", b"P6", b"RaS2", b"RaS3")
@@ -76,9 +78,8 @@ class StatusWanted:
     mode: str
 
 
-@dataclass(frozen=True, slots=True)
-class PrintData:
-    """Octets of a picture to print."""
+class PrintData(NamedTuple):
+    """Octets of a picture to print. A tuple, because there are many of them."""
 
     data: bytes
 
@@ -141,7 +142,7 @@ class JobStream:
             return self._events
         if self._mode is Mode.PRINT and not self._buffer:
             octets = bytes(data)
-            if octets.rfind(UEL) < 0 and _sure(octets) == len(octets):  # rfind is twice as fast as find
+            if octets.rfind(UEL) < 0 and octets.rfind(_ESCAPE, 1 - len(UEL)) < 0:  # rfind is twice as fast as find
                 self._events.append(PrintData(octets))  # nor that of a picture
                 return self._events
         self._buffer += data
@@ -160,6 +161,11 @@ class JobStream:
         self._buffer.clear()
         self._mode = Mode.JOB
         return self._events
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something waits for the PC."""
+        return bool(self._output)
 
     def data_to_send(self) -> bytes:
         """What waits for the PC; asking takes it."""
@@ -307,7 +313,7 @@ class JobStream:
 
 def _sure(data: bytes | bytearray) -> int:
     """How many of these octets are surely not the beginning of a UEL."""
-    at = data.rfind(UEL[:1], -len(UEL) + 1)  # ESC stands at the beginning of a UEL and nowhere else in it
+    at = data.rfind(_ESCAPE, 1 - len(UEL))  # ESC stands at the beginning of a UEL and nowhere else in it
     return at if at >= 0 and UEL.startswith(data[at:]) else len(data)
 
 

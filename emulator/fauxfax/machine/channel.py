@@ -95,10 +95,10 @@ class Channel:
     @property
     def room(self) -> int:
         """See Port: the loader's room while this way in sends a code file, else the receive buffer."""
-        if not self.online or self.pending >= MAX_OUTPUT:
+        device = self._device
+        if len(self._output) >= MAX_OUTPUT or not device.online:
             return 0
-        updates = self._device.updates
-        return updates.room() if updates.owns(self) else self._device.receive_buffer
+        return device.updates.room() if device.updates.owns(self) else device.receive_buffer
 
     @property
     def pending(self) -> int:
@@ -154,6 +154,8 @@ class Channel:
 
     def _handle(self, event: object) -> None:
         match event:
+            case PrintData(data):
+                self._print(data)
             case Query(category):
                 self._stream.reply_info(category, self._device.info(category))
             case UpgradeOffered():
@@ -164,8 +166,6 @@ class Channel:
                 self._last_status = ()
                 if self._wants_status:
                     self._report()
-            case PrintData(data):
-                self._print(data)
             case TextIgnored(octets):
                 self._dropped += octets
             case JobEnded():
@@ -226,4 +226,5 @@ class Channel:
             self._collect()
 
     def _collect(self) -> None:
-        self._output += self._stream.data_to_send()
+        if self._stream.speaks:
+            self._output += self._stream.data_to_send()
