@@ -18,7 +18,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 UEL = b"\x1b%-12345X"
 """Universal Exit Language: ends whatever came before (PJL Technical Reference, chapter 2)."""
@@ -78,8 +77,9 @@ class StatusWanted:
     mode: str
 
 
-class PrintData(NamedTuple):
-    """Octets of a picture to print. A tuple, because there are many of them."""
+@dataclass(frozen=True, slots=True)
+class PrintData:
+    """Octets of a picture to print."""
 
     data: bytes
 
@@ -134,17 +134,21 @@ class JobStream:
             Mode.PRINT: self._take_print,
         }
 
+    def passes(self, data: bytes) -> bool:
+        """Whether these octets are print data and nothing else, as most are; else `feed()` has to take them."""
+        return (
+            self._mode is Mode.PRINT
+            and not self._buffer
+            and data.rfind(UEL) < 0  # twice as fast as find
+            and data.rfind(_ESCAPE, 1 - len(UEL)) < 0
+        )
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take octets from the PC. Returns what they ask for, in order."""
         self._events = []
         if self._mode is Mode.UPGRADE and not self._buffer and len(data) <= self._remaining:
             self._upgrade_data(bytes(data))  # the bulk of a code file is never copied twice
             return self._events
-        if self._mode is Mode.PRINT and not self._buffer:
-            octets = bytes(data)
-            if octets.rfind(UEL) < 0 and octets.rfind(_ESCAPE, 1 - len(UEL)) < 0:  # rfind is twice as fast as find
-                self._events.append(PrintData(octets))  # nor that of a picture
-                return self._events
         self._buffer += data
         while self._buffer and self._steps[self._mode]():
             pass
@@ -161,11 +165,6 @@ class JobStream:
         self._buffer.clear()
         self._mode = Mode.JOB
         return self._events
-
-    @property
-    def speaks(self) -> bool:
-        """Whether something waits for the PC."""
-        return bool(self._output)
 
     def data_to_send(self) -> bytes:
         """What waits for the PC; asking takes it."""

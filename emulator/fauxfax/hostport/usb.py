@@ -91,7 +91,9 @@ class PrinterFunction:
         self.configuration = 0
         self._port = port
         self._identify = identify
-        self._queues: dict[int, deque[Transfer]] = {BULK_OUT: deque(), BULK_IN: deque()}
+        self._out: deque[Transfer] = deque()
+        self._in: deque[Transfer] = deque()
+        self._queues = {BULK_OUT: self._out, BULK_IN: self._in}
         self._halted: set[int] = set()
         self._moving = False
         self._used = False
@@ -221,7 +223,7 @@ class PrinterFunction:
             self._moving = False
 
     def _move_out(self) -> bool:
-        queue, port = self._queues[BULK_OUT], self._port
+        queue, port = self._out, self._port
         if not queue:
             return False
         transfer = queue[0]
@@ -237,7 +239,7 @@ class PrinterFunction:
         return True
 
     def _move_in(self) -> bool:
-        queue, port = self._queues[BULK_IN], self._port
+        queue, port = self._in, self._port
         if not queue or not (port.pending or not queue[0].length):
             return False
         transfer = queue.popleft()

@@ -239,7 +239,7 @@ class ServerParser:
         self._pool = memoryview(bytearray(OPERATION_POOL))
         self._start = self._end = 0
         self._need = URB_SIZE  # octets of the request at the start, as far as it is known
-        self._left = 0  # octets of the transfer at the start that are still to be handed over
+        self.left = 0  # octets of the transfer at the start that are still to come
         self._piece = PIECE
         self._take: Callable[[], Request | None] = self._take_operation
 
@@ -253,7 +253,7 @@ class ServerParser:
 
     def space(self) -> memoryview:
         """Where the next octets go. A big request is not read beyond, so that nothing behind it must be moved."""
-        have, need = self._end - self._start, self._left or self._need
+        have, need = self._end - self._start, self.left or self._need
         if not have:
             self._start = self._end = 0
         elif self._start + need > len(self._pool):
@@ -265,11 +265,17 @@ class ServerParser:
         """So many octets came; returns the whole requests. After an import request it waits for `imported()`."""
         self._end += count
         requests: list[Request] = []
-        while (request := self._take()) is not None:
+        take = self._take
+        while self._start < self._end and (request := take()) is not None:
             requests.append(request)
             if isinstance(request, ImportRequest):
                 break
         return requests
+
+    def piece(self, data: bytes) -> More:
+        """Octets that were read past `space()`: the next of the transfer at the start, of which `left` are to come."""
+        self.left -= len(data)
+        return More(data, not self.left)
 
     def feed(self, data: bytes) -> list[Request]:
         """The same with octets from elsewhere; what requests carry is copied."""
@@ -303,7 +309,7 @@ class ServerParser:
 
     def _take_block(self) -> Request | None:
         start = self._start
-        if self._left:
+        if self.left:
             return self._take_more(start)
         have = self._end - start - URB_SIZE
         if have < 0:
@@ -324,18 +330,18 @@ class ServerParser:
             if have < self._piece:
                 self._need = URB_SIZE + min(size, self._piece)
                 return None
-            size, self._left = have, size - have
+            size, self.left = have, size - have
         start += URB_SIZE
         self._start = start + size
         return Submit(seqnum, direction, endpoint, length, setup, self._pool[start : start + size])
 
     def _take_more(self, start: int) -> More | None:
-        count = min(self._left, self._end - start)
+        count = min(self.left, self._end - start)
         if not count:
             return None
         self._start = start + count
-        self._left -= count
-        return More(self._pool[start : start + count], not self._left)
+        self.left -= count
+        return More(self._pool[start : start + count], not self.left)
 
 
 class ReplyParser:

@@ -112,7 +112,11 @@ class Channel:
         if self._recorder is not None:
             self._recorder.note(self.way, self._number, "in", bytes(data))
             return
-        for event in self._stream.feed(bytes(data)):
+        octets = bytes(data)
+        if self._stream.passes(octets):
+            self._print(octets)
+            return
+        for event in self._stream.feed(octets):
             self._handle(event)
         self._collect()
 
@@ -154,8 +158,6 @@ class Channel:
 
     def _handle(self, event: object) -> None:
         match event:
-            case PrintData(data):
-                self._print(data)
             case Query(category):
                 self._stream.reply_info(category, self._device.info(category))
             case UpgradeOffered():
@@ -166,6 +168,8 @@ class Channel:
                 self._last_status = ()
                 if self._wants_status:
                     self._report()
+            case PrintData(data):
+                self._print(data)
             case TextIgnored(octets):
                 self._dropped += octets
             case JobEnded():
@@ -226,5 +230,4 @@ class Channel:
             self._collect()
 
     def _collect(self) -> None:
-        if self._stream.speaks:
-            self._output += self._stream.data_to_send()
+        self._output += self._stream.data_to_send()

@@ -136,50 +136,51 @@ class UsbipConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Requests, or pieces of them, and more of them while they come quickly."""
-        self._received(nbytes)
-        if self._function is None:
-            return
-        now = time.perf_counter()
-        end = now + TURN
-        while now < end and (count := self._linger(now)):
-            self._received(count)
-            now = time.perf_counter()
-
-    def _received(self, count: int) -> None:
-        """What several requests bring about is answered in one go; a single one is answered before it is looked into."""
         try:
-            requests = self._parser.received(count)
-            self._handling = len(requests) > 1
-            while requests and not self._transport.is_closing():
-                for request in requests:
-                    self._handle(request)
-                if not isinstance(requests[-1], usbip.ImportRequest):
-                    break
-                requests = self._parser.received(0)
+            self._serve(self._parser.received(nbytes))
+            if self._function is not None:
+                end = time.perf_counter() + TURN
+                while (requests := self._linger(end)) is not None:
+                    self._serve(requests)
         except FormatError as error:
             log.warning("usbip: %s dropped: %s", self._peer, error)
             self.abort()
-        finally:
-            self._handling = False
-        self._flush()
 
-    def _linger(self, now: float) -> int:
-        """Octets that came within LINGER; 0 if none did, and whenever it is for the transport to find out why."""
+    def _serve(self, requests: list[usbip.Request]) -> None:
+        """Several requests are answered in one go; a single one is answered before it is looked into."""
+        self._handling = len(requests) > 1
+        while requests and not self._transport.is_closing():
+            for request in requests:
+                self._handle(request)
+            if not isinstance(requests[-1], usbip.ImportRequest):
+                break
+            requests = self._parser.received(0)
+        self._handling = False
+        if self._replies:
+            self._flush()
+
+    def _linger(self, end: float) -> list[usbip.Request] | None:
+        """What comes within LINGER, and before the `end` of this turn; None if nothing does, for whatever reason."""
         if self._sulking:
             self._sulking -= 1
-            return 0
-        transport, descriptor, space = self._transport, self._descriptor, (self._parser.space(),)
-        end = now + LINGER
-        while transport.is_reading():
+            return None
+        parser, now = self._parser, time.perf_counter()
+        wanted, space = min(parser.left, usbip.PIECE), (parser.space(),)
+        enough = min(now + LINGER, end)
+        while now < enough and self._transport.is_reading():
             try:
-                return os.readv(descriptor, space)
+                if not wanted:
+                    count = os.readv(self._descriptor, space)
+                    return parser.received(count) if count else None
+                data = os.read(self._descriptor, wanted)
+                return [parser.piece(data)] if data else None
             except BlockingIOError:
-                if time.perf_counter() > end:
-                    break
+                now = time.perf_counter()
             except OSError:
-                return 0
-        self._sulking = SULK
-        return 0
+                return None
+        if now < end:
+            self._sulking = SULK
+        return None
 
     def pause_writing(self) -> None:
         """The client does not read its replies: take no more requests from it."""
@@ -219,7 +220,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
     def _flush(self) -> None:
         if self._replies:
             if not self._transport.is_closing():
-                self._transport.write(b"".join(self._replies))
+                self._transport.write(b"".join(self._replies) if len(self._replies) > 1 else self._replies[0])
             self._replies.clear()
 
     def _close(self) -> None:
