@@ -146,12 +146,11 @@ def test_a_long_write_is_several_segments_and_nothing_follows_a_reset() -> None:
 def test_a_transfer_is_two_blocks_and_what_is_left_out_is_counted() -> None:
     found: list[tuple[bytes, bytes, int]] = []
     recorder = Recorder(
-        lambda head, data, left_out: found.append((head, bytes(data), left_out)), lambda: NOW, 1, 7,
-        itertools.count(1), 4,
+        lambda head, data, left_out, _: found.append((head, bytes(data), left_out)), 1, 7, itertools.count(1), 4
     )  # fmt: skip
-    number = recorder.submit(0x01, 6, b"abcdef")
-    recorder.complete(number, 0x01, -32, 3, b"")
-    recorder.control(bytes((0x80, 6, 0, 1, 0, 0, 18, 0)), b"xy", 0)
+    number = recorder.submit(0x01, 6, b"abcdef", NOW)
+    recorder.complete(number, 0x01, -32, 3, b"", NOW)
+    recorder.control(bytes((0x80, 6, 0, 1, 0, 0, 18, 0)), b"xy", 0, NOW)
     assert {len(head) for head, _, _ in found} == {HEADER_SIZE}
     assert [(head[8:11], data, left_out) for head, data, left_out in found] == [
         (b"S\x03\x01", b"abcd", 2),

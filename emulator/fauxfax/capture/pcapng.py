@@ -30,7 +30,8 @@ _LENGTH = struct.Struct("<I")
 _OPTION = struct.Struct("<HH")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
-Sink = Callable[[int, tuple[bytes | memoryview, ...]], object]
+Octets = bytes | bytearray | memoryview
+Sink = Callable[[int, tuple[Octets, ...]], object]
 """Takes one block: its size, and its parts. What it wants to keep of a memoryview it has to copy."""
 
 
@@ -60,13 +61,20 @@ class Writer:
         self._interfaces += 1
         return self._interfaces - 1
 
-    def packet(self, interface: int, head: bytes, data: bytes | memoryview = b"", left_out: int = 0) -> None:
-        """Write a packet, now: a protocol's header, and the data it carries, but for so many octets of it."""
-        now, kept = self._now(), len(head) + len(data)
-        options = self._said() if self._comments else b""
-        length = 32 + (kept + 3 & ~3) + len(options)
-        start = _PACKET_HEAD.pack(_PACKET, length, interface, now >> 32, now & 0xFFFFFFFF, kept, kept + left_out)
-        self._sink(length, (start, head, data, _PADDING[kept & 3], options, _LENGTH.pack(length)))
+    def packet(
+        self, interface: int, head: bytes, data: Octets = b"", left_out: int = 0, at: int | None = None
+    ) -> None:
+        """Write a packet: a protocol's header, and the data it carries, but for so many octets of it.
+
+        `at` is when it was there, in nanoseconds since 1970; now, if nothing is said.
+        """
+        if at is None:
+            at = self._now()
+        kept = len(head) + len(data)
+        end = _PADDING[kept & 3] + self._said() if self._comments else _PADDING[kept & 3]
+        length = 32 + kept + len(end)
+        start = _PACKET_HEAD.pack(_PACKET, length, interface, at >> 32, at & 0xFFFFFFFF, kept, kept + left_out)
+        self._sink(length, (start + head, data, end + _LENGTH.pack(length)))
 
     def comment(self, text: str) -> None:
         """Say this with the next packet."""

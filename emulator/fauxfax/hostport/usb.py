@@ -130,6 +130,10 @@ class PrinterFunction:
         reply = handler(setup)
         return None if reply is None else reply[: setup.length]
 
+    def request(self, setup: Setup, answer: Callable[[bytes | None], None]) -> None:
+        """The same for who wants to send the answer before the device does anything else."""
+        answer(self.control(setup))
+
     def submit(self, transfer: Transfer) -> None:
         """Begin a bulk transfer. It may end before this returns."""
         queue = self._queues.get(transfer.endpoint)

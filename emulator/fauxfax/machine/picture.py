@@ -12,7 +12,7 @@ class Picture:
     """Octets up to a limit that whoever adds them knows; beyond it the picture is `spoilt`, and only counted."""
 
     def __init__(self) -> None:
-        self._blocks: list[bytearray] = []
+        self._blocks: list[memoryview] = []
         self._octets = 0
         self.spoilt = False
 
@@ -33,10 +33,9 @@ class Picture:
 
     def take(self) -> bytes:
         """The whole of it; nothing is left. Empty if it is spoilt."""
-        views = [memoryview(block) for block in self._blocks]
-        if views and self._octets % BLOCK:
-            views[-1] = views[-1][: self._octets % BLOCK]
-        data = b"" if self.spoilt else b"".join(views)
+        if self._blocks and self._octets % BLOCK:
+            self._blocks[-1] = self._blocks[-1][: self._octets % BLOCK]
+        data = b"" if self.spoilt else b"".join(self._blocks)
         self._blocks.clear()
         self._octets, self.spoilt = 0, False
         return data
@@ -45,7 +44,7 @@ class Picture:
         rest = memoryview(data)
         while rest:
             if not at:
-                self._blocks.append(bytearray(BLOCK))
+                self._blocks.append(memoryview(bytearray(BLOCK)))
             count = min(len(rest), BLOCK - at)
             self._blocks[-1][at : at + count] = rest[:count]
             rest, at = rest[count:], (at + count) % BLOCK

@@ -309,20 +309,25 @@ class UsbipConnection(asyncio.BufferedProtocol):
             return  # what was taken back is never completed
         data = bytes(transfer.data) if transfer.endpoint & DIRECTION_IN else b""
         status = 0 if transfer.outcome is Outcome.DONE else STATUS[transfer.outcome or Outcome.GONE]
-        self._replies.append(usbip.pack_submit_reply(transfer.seqnum, status, transfer.actual, data))
-        if not self._handling:
-            self._flush()
+        self._reply(usbip.pack_submit_reply(transfer.seqnum, status, transfer.actual, data))
 
     def _control(self, function: PrinterFunction, request: usbip.Submit) -> None:
-        setup = Setup.parse(request.setup)
-        reply = function.control(setup)
-        if reply is None:
-            self._replies.append(usbip.pack_submit_reply(request.seqnum, usbip.EPIPE, 0))
-        elif request.direction == usbip.IN:
-            reply = reply[: request.length]
-            self._replies.append(usbip.pack_submit_reply(request.seqnum, 0, len(reply), reply))
-        else:
-            self._replies.append(usbip.pack_submit_reply(request.seqnum, 0, len(request.data)))
+        def answer(reply: bytes | None) -> None:
+            if reply is None:
+                packet = usbip.pack_submit_reply(request.seqnum, usbip.EPIPE, 0)
+            elif request.direction == usbip.IN:
+                reply = reply[: request.length]
+                packet = usbip.pack_submit_reply(request.seqnum, 0, len(reply), reply)
+            else:
+                packet = usbip.pack_submit_reply(request.seqnum, 0, len(request.data))
+            self._reply(packet)
+
+        function.request(Setup.parse(request.setup), answer)
+
+    def _reply(self, packet: bytes) -> None:
+        self._replies.append(packet)
+        if not self._handling:
+            self._flush()
 
     def _unlink(self, request: usbip.Unlink) -> None:
         """A transfer that is taken back is never completed; one that had ended is not taken back."""
