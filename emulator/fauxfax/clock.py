@@ -153,7 +153,6 @@ class Clock:
     def _elapsed(self) -> float:
         return (time.monotonic() - self._origin) * self._factor
 
-
     def _work_wait(self, due: float) -> float:
         return max(0.0, (due - self.now) / self._factor)
 

@@ -69,7 +69,7 @@ class File:
 def test_a_file_says_what_it_is_and_on_which_interface_a_packet_was() -> None:
     file = File()
     number = file.writer.interface(LINK_RAW_IP, "smtp", "mail")
-    file.writer.packet(number, b"head", memoryview(b"data!"))
+    file.writer.packet(number, b"head", b"data!")
     (section, _), (interface, described), (packet, _) = blocks(bytes(file.data))
     assert (section, interface, packet) == (0x0A0D0D0A, 1, 6)
     assert struct.unpack_from("<H", described) == (101,)

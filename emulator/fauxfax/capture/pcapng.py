@@ -30,9 +30,8 @@ _LENGTH = struct.Struct("<I")
 _OPTION = struct.Struct("<HH")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
-Octets = bytes | bytearray | memoryview
-Sink = Callable[[int, tuple[Octets, ...]], object]
-"""Takes one block: its size, and its parts. What it wants to keep of a memoryview it has to copy."""
+Sink = Callable[[int, tuple[bytes, ...]], object]
+"""Takes one block: its size, and its parts."""
 
 
 class Writer:
@@ -61,9 +60,7 @@ class Writer:
         self._interfaces += 1
         return self._interfaces - 1
 
-    def packet(
-        self, interface: int, head: bytes, data: Octets = b"", left_out: int = 0, at: int | None = None
-    ) -> None:
+    def packet(self, interface: int, head: bytes, data: bytes = b"", left_out: int = 0, at: int | None = None) -> None:
         """Write a packet: a protocol's header, and the data it carries, but for so many octets of it.
 
         `at` is when it was there, in nanoseconds since 1970; now, if nothing is said.

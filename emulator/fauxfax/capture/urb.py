@@ -18,7 +18,7 @@ _PRESENT, _ABSENT, _OUTWARD, _INWARD = 0, ord("-"), ord(">"), ord("<")
 DIRECTION_IN = 0x80
 
 Octets = bytes | bytearray | memoryview
-PacketWriter = Callable[[bytes, Octets, int, int], object]
+PacketWriter = Callable[[bytes, bytes, int, int], object]
 """Takes a packet: the header of the block, its data, how many octets of it were left out, and the time."""
 HEADER_SIZE = _HEADER.size
 
@@ -64,12 +64,11 @@ class Recorder:
         self, number: int, event: int, kind: int, endpoint: int, status: int, length: int, data: Octets, at: int,
         setup: bytes = b"",
     ) -> None:  # fmt: skip
-        absent = _PRESENT if data else _INWARD if endpoint & DIRECTION_IN else _OUTWARD
-        if len(data) > self._snap:
-            data = memoryview(data)[: self._snap]
-        kept = len(data)
+        octets = bytes(data[: self._snap])
+        kept = len(octets)
+        absent = _PRESENT if kept else _INWARD if endpoint & DIRECTION_IN else _OUTWARD
         header = _HEADER.pack(
             number, event, kind, endpoint, self._device, self._bus, _PRESENT if setup else _ABSENT, absent,
             at // 1_000_000_000, at // 1000 % 1_000_000, status, length, kept, setup, 0, 0, 0, 0,
         )  # fmt: skip
-        self._write(header, data, length - kept if kept else 0, at)
+        self._write(header, octets, length - kept if kept else 0, at)

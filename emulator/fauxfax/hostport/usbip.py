@@ -244,7 +244,7 @@ class ServerParser:
         self._take: Callable[[], Request | None] = self._take_operation
 
     def imported(self, piece: int = PIECE) -> None:
-        """The import was granted: request blocks follow, and `piece` octets of a transfer at least are there at once."""
+        """The import was granted: request blocks follow; `piece` octets of a transfer at least come at once."""
         self._take = self._take_block
         self._piece = max(PIECE, piece)
         pool, have = memoryview(bytearray(max(POOL, 2 * self._piece))), self._end - self._start

@@ -6,16 +6,13 @@
     Peripheral(port, capture.parallel().happened, …)
     machine.events.subscribe(capture.hear)
 
-Blocks are gathered for FLUSH_SECONDS and then written whole: a killed process leaves a file that can be read.
+The file is a `BoundedFile`: a killed process leaves one that can be read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import logging
-import os
 import struct
 import time
 from collections.abc import Callable
@@ -25,20 +22,14 @@ from pathlib import Path
 from fauxfax.capture import parallel, pcapng
 from fauxfax.capture.tcp import Address, Conversation, End
 from fauxfax.capture.urb import DIRECTION_IN, HEADER_SIZE, Octets, Recorder
-from fauxfax.errors import Misuse
 from fauxfax.events import FaultFired, FirmwareStarted, PoweredOff, PoweredOn, Record
 from fauxfax.hostport.ieee1284 import Levels, Phase
 from fauxfax.hostport.usb import Outcome, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import CONFIGURATION, Kind
 from fauxfax.hostport.vcd import VcdTrace
+from fauxfax.servers.boundedfile import FLUSH_SECONDS, BoundedFile
 from fauxfax.servers.tap import Tap
 
-FLUSH_SECONDS = 0.02
-"""Real seconds for which blocks are gathered before they are written. A project value."""
-LARGE = 32 * 1024
-"""A block of so many octets is written at once, which spares a copy. A project value."""
-GATHERED = 64 * 1024
-"""Octets of smaller blocks that gather at most before they are written. A project value."""
 SHOWN_PORTS = {"smtp": 25, "raw": 9100, "lpd": 515, "ftp": 21}
 """The port the machine's end has in the capture, so that dissectors know the protocol wherever it listened."""
 DEFAULT_SNAP = 8 * 1024
@@ -47,99 +38,6 @@ BUS = 1
 STATUS = {Outcome.DONE: 0, Outcome.STALLED: -32, Outcome.CANCELLED: -104, Outcome.GONE: -108}
 """How a block ended, as errno of Linux has it."""
 _SETUP = struct.Struct("<BBHHH")
-log = logging.getLogger(__name__)
-
-
-class BoundedFile:
-    """A file that is written from its beginning and ends at a limit; what fails is said once, and nothing raises.
-
-    Args:
-        path: made anew.
-        limit: octets.
-        key: the setting that has the limit, for whoever reads the log.
-    """
-
-    def __init__(self, path: Path, limit: int, key: str) -> None:
-        try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise Misuse(f"capture {path}: {error.strerror}; name another file") from None
-        self.path = path
-        self.ended = False
-        self._limit = limit
-        self._key = key
-        self._size = 0
-        self._gathered = memoryview(bytearray(GATHERED))
-        self._filled = 0
-        self._flushing = False
-
-    def write(self, size: int, parts: tuple[Octets, ...]) -> None:
-        """Take so many octets that belong together: all of them get into the file, or none."""
-        if self.ended:
-            return
-        if self._size + self._filled + size > self._limit:
-            self.flush()
-            log.warning("capture: %s ends at %d octets; %s allows no more", self.path, self._size, self._key)
-            self.ended = True
-        elif size >= LARGE:
-            self.flush()
-            self._put(parts, size)
-        else:
-            if self._filled + size > GATHERED:
-                self.flush()
-            self._gather(parts)
-
-    def _gather(self, parts: tuple[Octets, ...]) -> None:
-        at = self._filled
-        for part in parts:
-            end = at + len(part)
-            self._gathered[at:end] = part
-            at = end
-        self._filled = at
-        if not self._flushing:
-            self._flush_soon()
-
-    def flush(self) -> None:
-        """Write what was gathered."""
-        if self._filled:
-            filled, self._filled = self._filled, 0
-            self._put((self._gathered[:filled],), filled)
-
-    def close(self) -> None:
-        """Write the rest, and let go of the file."""
-        self.flush()
-        self.ended = True
-        os.close(self._file)
-
-    def _flush_soon(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # a machine without an event loop: there is no later
-            self.flush()
-        else:
-            self._flushing = True
-            loop.call_later(FLUSH_SECONDS, self._flush_now)
-
-    def _flush_now(self) -> None:
-        self._flushing = False
-        if not self.ended:
-            self.flush()
-
-    def _put(self, parts: tuple[Octets, ...], size: int) -> None:
-        if self.ended:
-            return
-        try:
-            complete = os.writev(self._file, parts) == size
-            reason = "no room"
-        except OSError as error:
-            complete, reason = False, error.strerror or "it cannot be written"
-        if complete:
-            self._size += size
-            return
-        self.ended = True
-        with contextlib.suppress(OSError):  # a pipe has no end to cut off
-            os.ftruncate(self._file, self._size)
-        log.warning("capture: %s ends at %d octets: %s", self.path, self._size, reason)
 
 
 class Capture:
