@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fauxfax.capture.pcapng import LINK_RAW_IP, MAX_COMMENT, Writer
+from fauxfax.capture.pcapng import LINK_RAW_IP, LINK_USB, MAX_COMMENT, Writer
 from fauxfax.capture.tcp import MAX_SEGMENT, Address, Conversation, End
 from fauxfax.capture.urb import HEADER_SIZE, Recorder
 
@@ -144,19 +144,26 @@ def test_a_long_write_is_several_segments_and_nothing_follows_a_reset() -> None:
 
 
 def test_a_transfer_is_two_blocks_and_what_is_left_out_is_counted() -> None:
-    found: list[tuple[bytes, bytes, int]] = []
-    recorder = Recorder(
-        lambda head, data, left_out, _: found.append((head, bytes(data), left_out)), 1, 7, itertools.count(1), 4
-    )  # fmt: skip
+    file = File()
+    interface = file.writer.interface(LINK_USB, "usb", "")
+    recorder = Recorder(file.writer, interface, 1, 7, itertools.count(1), 4)
     number = recorder.submit(0x01, 6, b"abcdef", NOW)
-    recorder.complete(number, 0x01, -32, 3, b"", NOW)
+    file.writer.comment("a fault")
+    recorder.complete(number, 0x01, -32, 3, b"", NOW + 1)
     recorder.control(bytes((0x80, 6, 0, 1, 0, 0, 18, 0)), b"xy", 0, NOW)
-    assert {len(head) for head, _, _ in found} == {HEADER_SIZE}
-    assert [(head[8:11], data, left_out) for head, data, left_out in found] == [
-        (b"S\x03\x01", b"abcd", 2),
+    recorder.sent(0x01, 3, b"abc", NOW, 0, 3, NOW + 1)
+    found = packets(bytes(file.data))
+    assert [(one.data[8:11], one.data[HEADER_SIZE:], one.original - HEADER_SIZE) for one in found] == [
+        (b"S\x03\x01", b"abcd", 6),
         (b"C\x03\x01", b"", 0),
         (b"S\x02\x80", b"", 0),
-        (b"C\x02\x80", b"xy", 0),
+        (b"C\x02\x80", b"xy", 2),
+        (b"S\x03\x01", b"abc", 3),
+        (b"C\x03\x01", b"", 0),
     ]
-    assert struct.unpack_from("<iII", found[1][0], 28) == (-32, 3, 0)
-    assert found[2][0][40:48] == bytes((0x80, 6, 0, 1, 0, 0, 18, 0))
+    assert [one.comments for one in found] == [[], ["a fault"], [], [], [], []]
+    assert [one.time for one in found] == [NOW, NOW + 1, NOW, NOW, NOW, NOW + 1]
+    assert [struct.unpack_from("<Q", one.data) for one in found] == [(1,), (1,), (2,), (2,), (3,), (3,)]
+    assert struct.unpack_from("<iII", found[1].data, 28) == (-32, 3, 0)
+    assert struct.unpack_from("<qi", found[0].data, 16) == (NOW // 10**9, NOW // 1000 % 10**6)
+    assert found[2].data[40:48] == bytes((0x80, 6, 0, 1, 0, 0, 18, 0))

@@ -21,6 +21,8 @@ from typing import NamedTuple
 from fauxfax.hostport.port import Port
 from fauxfax.hostport.usbdescriptors import BULK_IN, BULK_OUT, CONFIGURATION, Identity, Kind, Speed, build
 
+DIRECTION_IN = 0x80
+"""The bit of an endpoint's address that says it is for IN transfers (USB 2.0, 9.6.6)."""
 Octets = bytes | bytearray | memoryview
 _SETUP = struct.Struct("<BBHHH")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fauxfax.hostport.port import Port
-from fauxfax.hostport.usb import Octets, PrinterFunction, Setup, Transfer
+from fauxfax.hostport.usb import DIRECTION_IN, Octets, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import Identity, Kind, Speed
 
 
@@ -35,6 +35,10 @@ class Watcher(Protocol):
         """It ended; see its `outcome`, `actual` and, for IN, `data`."""
         ...
 
+    def sent(self, transfer: Transfer, data: Octets, began: int, at: int) -> None:
+        """A bulk transfer out began and ended: both at once."""
+        ...
+
 
 class WatchedFunction(PrinterFunction):
     """See PrinterFunction."""
@@ -60,23 +64,25 @@ class WatchedFunction(PrinterFunction):
         self._watcher.controlled(setup, reply, at)
 
     def submit(self, transfer: Transfer) -> None:
-        """See PrinterFunction. Most transfers end at once: then both halves are told after the answer."""
+        """See PrinterFunction. Most transfers out end at once: then both halves are told after the answer."""
         self._introduce()
-        watcher, done, data = self._watcher, transfer.done, transfer.data
-        began, token = watcher.now(), None
+        watcher, done, data, began = self._watcher, transfer.done, transfer.data, self._watcher.now()
+        submitting, token = not transfer.endpoint & DIRECTION_IN, None
 
         def ended(transfer: Transfer) -> None:
-            nonlocal token
             at = watcher.now()
             done(transfer)
-            if token is None:
-                token = watcher.submitted(transfer, data, began)
-            watcher.ended(token, transfer, at)
+            if submitting:
+                watcher.sent(transfer, data, began, at)
+            else:
+                watcher.ended(token, transfer, at)
 
         transfer.done = ended
-        super().submit(transfer)
-        if token is None:
+        if not submitting:
             token = watcher.submitted(transfer, data, began)
+        super().submit(transfer)
+        if submitting and transfer.outcome is None:
+            submitting, token = False, watcher.submitted(transfer, data, began)
 
     def _introduce(self) -> None:
         if not self._introduced and self.attached:

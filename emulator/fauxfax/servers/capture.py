@@ -115,7 +115,8 @@ class Capture:
     def _recorder(self) -> Recorder:
         interface = self._interface(pcapng.LINK_USB, "usb", "the USB plug")
         return Recorder(
-            partial(self._writer.packet, interface),
+            self._writer,
+            interface,
             BUS,
             next(self._devices),
             self._blocks,
@@ -156,17 +157,26 @@ class UsbWatcher:
         """See Watcher."""
         recorder = self._recorder
         if recorder is None:
-            return ()
+            return None
         outgoing = b"" if transfer.endpoint & DIRECTION_IN else data
         return recorder, recorder.submit(transfer.endpoint, transfer.length, outgoing, at)
 
     def ended(self, token: object, transfer: Transfer, at: int) -> None:
         """See Watcher."""
-        if isinstance(token, tuple) and token:
+        if isinstance(token, tuple):
             recorder, number = token
-            status = 0 if transfer.outcome is Outcome.DONE else STATUS[transfer.outcome or Outcome.GONE]
             data = transfer.data if transfer.endpoint & DIRECTION_IN else b""
-            recorder.complete(number, transfer.endpoint, status, transfer.actual, data, at)
+            recorder.complete(number, transfer.endpoint, _status(transfer), transfer.actual, data, at)
+
+    def sent(self, transfer: Transfer, data: Octets, began: int, at: int) -> None:
+        """See Watcher."""
+        if self._recorder is not None:
+            status = _status(transfer)
+            self._recorder.sent(transfer.endpoint, transfer.length, data, began, status, transfer.actual, at)
+
+
+def _status(transfer: Transfer) -> int:
+    return 0 if transfer.outcome is Outcome.DONE else STATUS[transfer.outcome or Outcome.GONE]
 
 
 class ParallelScope:

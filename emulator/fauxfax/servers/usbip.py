@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from fauxfax.clock import Clock
 from fauxfax.errors import FormatError
 from fauxfax.hostport import usbip
-from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
+from fauxfax.hostport.usb import DIRECTION_IN, Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import BIDIRECTIONAL, PRINTER_CLASS, PRINTER_SUBCLASS, Speed
 from fauxfax.servers.streams import BACKLOG
 
@@ -39,7 +39,6 @@ TURN = 0.001
 """Real seconds after which everybody else gets their turn, however quick a client is. A project value."""
 SULK = 64
 """Answers after which a client that let itself be waited for in vain is waited for again. A project value."""
-DIRECTION_IN = 0x80
 IMPORT_SECONDS = 30.0
 """A connection that has imported nothing by then is closed (machine seconds). A project value."""
 STATUS = {
