@@ -6,7 +6,7 @@ it every round trip would cost 44 ms. The framing is never broken, not even to i
 the client's kernel; nor is a transfer answered before all of it has come.
 
 A client that was answered mostly comes back within some microseconds, sooner than a trip through the event loop takes.
-So a connection looks for more by itself for a moment before it goes back to the loop: see LINGER.
+So a connection waits for it by itself for a moment before it goes back to the loop: see LINGER.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -37,6 +39,8 @@ LINGER = 50e-6
 """Real seconds for which a client that was just answered is waited for outside the event loop. A project value."""
 TURN = 0.001
 """Real seconds after which everybody else gets their turn, however quick a client is. A project value."""
+FD_SETSIZE = 1024
+"""Descriptors from this number on are beyond `select`."""
 SULK = 64
 """Answers after which a client that let itself be waited for in vain is waited for again. A project value."""
 IMPORT_SECONDS = 30.0
@@ -122,6 +126,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
         self._transport = transport
         self._peer = transport.get_extra_info("peername")
         self._descriptor: int = transport.get_extra_info("socket").fileno()
+        self._lingers = sys.platform != "win32" and self._descriptor < FD_SETSIZE
         if len(self._server.connections) >= MAX_CONNECTIONS:
             log.warning("usbip: %s dropped: %d connections are open", self._peer, MAX_CONNECTIONS)
             transport.abort()
@@ -137,7 +142,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
         """Requests, or pieces of them, and more of them while they come quickly."""
         try:
             self._serve(self._parser.received(nbytes))
-            if self._function is not None:
+            if self._function is not None and self._lingers:
                 end = time.perf_counter() + TURN
                 while (requests := self._linger(end)) is not None:
                     self._serve(requests)
@@ -163,23 +168,32 @@ class UsbipConnection(asyncio.BufferedProtocol):
         if self._sulking:
             self._sulking -= 1
             return None
-        parser, now = self._parser, time.perf_counter()
-        wanted, space = min(parser.left, usbip.PIECE), (parser.space(),)
-        enough = min(now + LINGER, end)
-        while now < enough and self._transport.is_reading():
-            try:
-                if not wanted:
-                    count = os.readv(self._descriptor, space)
-                    return parser.received(count) if count else None
-                data = os.read(self._descriptor, wanted)
-                return [parser.piece(data)] if data else None
-            except BlockingIOError:
-                now = time.perf_counter()
-            except OSError:
-                return None
-        if now < end:
-            self._sulking = SULK
-        return None
+        if time.perf_counter() > end or not self._transport.is_reading():
+            return None
+        if not self._parser.left and not self._comes():
+            return None
+        try:
+            return self._read()
+        except BlockingIOError:  # the rest of a transfer is still on its way
+            return [] if self._comes() else None
+        except OSError:
+            return None  # it is for the transport to find out why
+
+    def _comes(self) -> bool:
+        """Whether something comes within LINGER. The thread sleeps meanwhile: a client on a sibling core runs faster."""
+        if select.select((self._descriptor,), (), (), LINGER)[0]:
+            return True
+        self._sulking = SULK
+        return False
+
+    def _read(self) -> list[usbip.Request] | None:
+        """What is there now. Raises BlockingIOError if nothing is."""
+        parser, descriptor = self._parser, self._descriptor
+        if parser.left:
+            data = os.read(descriptor, min(parser.left, usbip.PIECE))
+            return [parser.piece(data)] if data else None
+        count = os.readv(descriptor, (parser.space(),))
+        return parser.received(count) if count else None
 
     def pause_writing(self) -> None:
         """The client does not read its replies: take no more requests from it."""
