@@ -10,9 +10,14 @@ import re
 from pathlib import Path
 
 import pytest
+from capture_reader import packets
 
+from fauxfax.capture.urb import BULK, HEADER_SIZE
 from fauxfax.errors import Misuse
 from fauxfax.hostport.ieee1284 import Control, Levels, Phase, Status
+from fauxfax.hostport.usb import Transfer
+from fauxfax.hostport.usbdescriptors import BULK_OUT, Speed
+from fauxfax.inprocess import InProcessMachine
 from fauxfax.servers.boundedfile import BATCH, FLUSH_SECONDS, LARGE, MAX_BATCHES, BoundedFile
 from fauxfax.servers.capture import Capture, SignalTrace
 
@@ -151,3 +156,29 @@ def test_a_signal_trace_keeps_to_the_grammar_of_a_dump(tmp_path: Path) -> None:
     assert all(lines)
     ticks = [int(line["tick"]) for line in lines if line and line["tick"]]
     assert ticks == [0, 1000, 2000]
+
+
+def test_a_transfer_is_written_down_after_its_answer_and_one_in_pieces_with_its_whole_length(tmp_path: Path) -> None:
+    capture = Capture(path := tmp_path / "run.pcapng", limit=1 << 20, snap=8)
+    sizes: list[int] = []
+
+    def done(_: Transfer) -> None:
+        sizes.append(path.stat().st_size)
+
+    with InProcessMachine() as host:
+        function = host.machine.open_usb(Speed.HIGH, capture.usb())
+        function.submit(Transfer(BULK_OUT, b"at once", 7, done))
+        enumerated = sizes.pop()
+        assert path.stat().st_size > enumerated
+        function.submit(pieces := Transfer(BULK_OUT, b"the beginning", 20, done))
+        begun = path.stat().st_size
+        function.extend(pieces, b"the end")
+        assert sizes == [begun]
+        capture.close()
+    blocks = [one for one in packets(path.read_bytes()) if one.data[9] == BULK]
+    assert [(chr(one.data[8]), one.data[HEADER_SIZE:], one.original - HEADER_SIZE) for one in blocks] == [
+        ("S", b"at once", 7),
+        ("C", b"", 0),
+        ("S", b"the begi", 20),
+        ("C", b"", 0),
+    ]

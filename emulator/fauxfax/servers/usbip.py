@@ -180,7 +180,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
             return None  # it is for the transport to find out why
 
     def _comes(self) -> bool:
-        """Whether something comes within LINGER. The thread sleeps meanwhile: a client on a sibling core runs faster."""
+        """Whether something comes within LINGER. This thread sleeps meanwhile: the client may need its core."""
         if select.select((self._descriptor,), (), (), LINGER)[0]:
             return True
         self._sulking = SULK
