@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from hostport_memory import DEVICE_ID, MemoryPort, plugged
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fauxfax.clock import ManualClock
@@ -243,6 +243,7 @@ def test_a_parser_raises_nothing_but_format_errors(pieces: list[bytes], imported
 
 
 @given(st.lists(st.integers(0, 2 * usbip.POOL), max_size=5), st.integers(1, 3 * usbip.POOL))
+@settings(deadline=None)
 def test_requests_of_every_size_are_read_in_place(sizes: list[int], piece: int) -> None:
     jobs = [bytes((number,)) * size for number, size in enumerate(sizes)]
     stream = b"".join(usbip.pack_submit(number, 1, 1, usbip.OUT, len(job)) + job for number, job in enumerate(jobs))
@@ -257,7 +258,7 @@ def test_requests_of_every_size_are_read_in_place(sizes: list[int], piece: int) 
             space[:count], rest = rest[:count], rest[count:]
             for request in parser.received(count):
                 if isinstance(request, usbip.Submit):
-                    seen.append(bytes(request.data))
+                    seen.append(bytearray(request.data))
                     assert (request.seqnum, request.length) == (len(seen) - 1, len(jobs[len(seen) - 1]))
                     assert len(request.data) >= min(request.length, usbip.PIECE)
                 else:

@@ -253,10 +253,11 @@ class ServerParser:
 
     def space(self) -> memoryview:
         """Where the next octets go. A big request is not read beyond, so that nothing behind it must be moved."""
-        have, need = self._end - self._start, self.left or self._need
+        have = self._end - self._start
         if not have:
-            self._start = self._end = 0
-        elif self._start + need > len(self._pool):
+            self._start, self._end, self._need = 0, 0, URB_SIZE
+        need = self.left or self._need
+        if self._start + need > len(self._pool):
             self._pool[:have] = self._pool[self._start : self._end]
             self._start, self._end = 0, have
         return self._pool[self._end : self._start + need if need > URB_SIZE else None]
