@@ -41,8 +41,8 @@ TURN = 0.001
 """Real seconds after which everybody else gets their turn, however quick a client is. A project value."""
 FD_SETSIZE = 1024
 """Descriptors from this number on are beyond `select`."""
-SULK = 64
-"""Answers after which a client that let itself be waited for in vain is waited for again. A project value."""
+MAX_MISSES = 6
+"""Each time in a row that nothing came doubles how often a client is not waited for, up to 2**6. A project value."""
 IMPORT_SECONDS = 30.0
 """A connection that has imported nothing by then is closed (machine seconds). A project value."""
 STATUS = {
@@ -118,7 +118,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
         self._incoming: Block | None = None
         self._replies: list[bytes] = []
         self._handling = False
-        self._sulking = 0
+        self._misses = self._sulking = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the client in, unless too many are here."""
@@ -182,8 +182,10 @@ class UsbipConnection(asyncio.BufferedProtocol):
     def _comes(self) -> bool:
         """Whether something comes within LINGER. This thread sleeps meanwhile: the client may need its core."""
         if select.select((self._descriptor,), (), (), LINGER)[0]:
+            self._misses = 0
             return True
-        self._sulking = SULK
+        self._misses = min(self._misses + 1, MAX_MISSES)
+        self._sulking = (1 << self._misses) - 2
         return False
 
     def _read(self) -> list[usbip.Request] | None:
