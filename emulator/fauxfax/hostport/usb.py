@@ -153,7 +153,8 @@ class PrinterFunction:
         if transfer.outcome is not None:
             return
         if transfer.data:
-            transfer.data += data  # type: ignore[operator]  # a bytearray, see Transfer
+            assert isinstance(transfer.data, bytearray), "see Transfer"
+            transfer.data += data
         else:
             transfer.data = data
         self._move()

@@ -131,7 +131,7 @@ class Decoder:
         assert worker.stdin is not None
         assert worker.stdout is not None
         worker.stdin.write(json.dumps(job).encode() + b"\n")
-        for at in range(0, len(message), PIECE):  # all at once would be moved about in asyncio's buffer: 45 ms for 30 MB
+        for at in range(0, len(message), PIECE):  # asyncio's buffer takes 45 ms to hand over 30 MB at once
             worker.stdin.write(message[at : at + PIECE])
             await worker.stdin.drain()
         pages: list[PageSummary] = []

@@ -170,11 +170,9 @@ class UsbipConnection(asyncio.BufferedProtocol):
             return None
         if time.perf_counter() > end or not self._transport.is_reading():
             return None
-        if not self._parser.left and not self._comes():
-            return None
         try:
             return self._read()
-        except BlockingIOError:  # the rest of a transfer is still on its way
+        except BlockingIOError:
             return [] if self._comes() else None
         except OSError:
             return None  # it is for the transport to find out why
