@@ -33,6 +33,8 @@ SECONDS = 0.6
 SIZES = {"512 B": 512, "16 KiB": 16 * 1024, "1 MiB": 1024 * 1024}
 STALL = 0.04
 """A round trip as long as this is Nagle's algorithm against delayed acknowledgement."""
+SETTLE = 0.05
+"""Real seconds between two looks at whether a machine is idle again."""
 MACHINES = 64
 MIB = 1024 * 1024
 
@@ -123,6 +125,13 @@ def peer() -> Iterator[int | None]:
             process.kill()
 
 
+def settle(machine: MachineProcess) -> None:
+    """Wait until the machine has seen to what it was sent to print: that is to be in nobody's way."""
+    time.sleep(SETTLE)
+    while machine.status()["memory"]["documents"]:
+        time.sleep(SETTLE)
+
+
 def usbip_rows(machine: MachineProcess, runs: int, seconds: float) -> None:
     """Bulk OUT over USB/IP, ours beside the peer's."""
     print(f"{'USB/IP bulk OUT':28}{'fauxfax':>14}{'usbip 0.7.0':>14}{'ratio':>8}{'longest':>11}")
@@ -132,6 +141,7 @@ def usbip_rows(machine: MachineProcess, runs: int, seconds: float) -> None:
                 ours, theirs = [], []
                 for _ in range(runs):
                     ours.append(bulk_out(machine.ports["usbip"], size, in_flight, seconds))
+                    settle(machine)
                     if peer_port is not None:
                         theirs.append(bulk_out(peer_port, size, in_flight, seconds))
                 _usbip_row(f"  {name}, {in_flight} in flight", ours, theirs)

@@ -41,6 +41,34 @@ class Timer:
         self.callback = None
 
 
+class Watchdog:
+    """A deadline that every `kick()` puts off again. A kick reads the time and nothing else, however many there are."""
+
+    __slots__ = ("_callback", "_clock", "_delay", "_kicked", "_timer")
+
+    def __init__(self, clock: Clock, delay: float, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self._delay = delay
+        self._callback = callback
+        self._kicked = clock.patience
+        self._timer = clock.deadline(delay, self._look)
+
+    def kick(self) -> None:
+        """The outside has done something: the callback comes `delay` machine seconds from now at the earliest."""
+        self._kicked = self._clock.patience
+
+    def cancel(self) -> None:
+        """Forget the callback."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        left = self._kicked + self._delay - self._clock.patience
+        if left > 0:
+            self._timer = self._clock.deadline(left, self._look)
+        else:
+            self._callback()
+
+
 class _Queue:
     """A heap of timers in order of time, then of arrival."""
 
@@ -83,13 +111,22 @@ class Clock:
         """The machine's calendar: seconds since 1970, for dates in journals and mail."""
         return self._epoch + self.now
 
+    @property
+    def patience(self) -> float:
+        """The time that deadlines run on: machine time without the jumps."""
+        return self._elapsed()
+
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Run `callback` after `delay` machine seconds of the machine's own work."""
         return self._add(self._work, self.now + delay, callback)
 
     def deadline(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Run `callback` when the outside has not done its part within `delay` machine seconds."""
-        return self._add(self._deadlines, self._patience() + delay, callback)
+        return self._add(self._deadlines, self.patience + delay, callback)
+
+    def watchdog(self, delay: float, callback: Callable[[], None]) -> Watchdog:
+        """Run `callback` when the outside has done nothing for `delay` machine seconds."""
+        return Watchdog(self, delay, callback)
 
     def wait(self) -> float | None:
         """Real seconds a driver may sleep before `run_due()`; 0 if something is due, None if nothing ever is."""
@@ -97,7 +134,7 @@ class Clock:
         if (due := self._work.due()) is not None:
             waits.append(self._work_wait(due))
         if (due := self._deadlines.due()) is not None:
-            waits.append(max(0.0, (due - self._patience()) / self._factor))
+            waits.append(max(0.0, (due - self.patience) / self._factor))
         return min(waits) if waits else None
 
     def run_due(self) -> int:
@@ -105,7 +142,7 @@ class Clock:
         ran = 0
         while (due := self._work.due()) is not None and due <= self.now:
             ran += self._run(self._work)
-        while (due := self._deadlines.due()) is not None and due <= self._patience():
+        while (due := self._deadlines.due()) is not None and due <= self.patience:
             ran += self._run(self._deadlines)
         return ran
 
@@ -115,10 +152,6 @@ class Clock:
 
     def _elapsed(self) -> float:
         return (time.monotonic() - self._origin) * self._factor
-
-    def _patience(self) -> float:
-        """The time that deadlines run on: machine time without the jumps."""
-        return self._elapsed()
 
     def _work_wait(self, due: float) -> float:
         return max(0.0, (due - self.now) / self._factor)

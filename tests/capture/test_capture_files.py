@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import re
 from pathlib import Path
 
 import pytest
+from capture_reader import packets
 
+from fauxfax.capture.urb import BULK, HEADER_SIZE
 from fauxfax.errors import Misuse
 from fauxfax.hostport.ieee1284 import Control, Levels, Phase, Status
-from fauxfax.servers.capture import FLUSH_SECONDS, LARGE, BoundedFile, Capture, SignalTrace
+from fauxfax.hostport.usb import Transfer
+from fauxfax.hostport.usbdescriptors import BULK_OUT, Speed
+from fauxfax.inprocess import InProcessMachine
+from fauxfax.servers.boundedfile import BATCH, FLUSH_SECONDS, LARGE, MAX_BATCHES, BoundedFile
+from fauxfax.servers.capture import Capture, SignalTrace
 
 IDLE = Levels(Control.N_INIT | Control.N_SELECT_IN, Status.N_ACK, 0x41, Phase.FORWARD_IDLE)
 DECLARATIONS = re.compile(
@@ -19,6 +27,13 @@ DECLARATIONS = re.compile(
     r"(\$var (wire|string) \d+ [!-~] [A-Za-z]+ \$end\n)+\$upscope \$end\n\$enddefinitions \$end\n"
 )
 CHANGE = re.compile(r"#(?P<tick>\d+)|[01][!-~]|b[01]{8} [!-~]|s[A-Z_]+ [!-~]")
+
+
+async def has(file: BoundedFile, content: bytes) -> None:
+    """The thread has written that, and nothing else."""
+    while len(seen := file.path.read_bytes()) < len(content):
+        await asyncio.sleep(0.001)
+    assert seen == content
 
 
 def write(file: BoundedFile, *octets: bytes) -> None:
@@ -38,13 +53,66 @@ def test_on_an_event_loop_blocks_are_gathered_for_a_moment(tmp_path: Path) -> No
         file = BoundedFile(tmp_path / "file", 1 << 20, "key")
         write(file, b"one", b"two")
         assert file.path.read_bytes() == b""
-        await asyncio.sleep(2 * FLUSH_SECONDS)
-        assert file.path.read_bytes() == b"onetwo"
-        write(file, b"three", bytes(LARGE))
-        assert file.path.read_bytes() == b"onetwothree" + bytes(LARGE)
+        await has(file, b"onetwo")
+        write(file, b"three", bytes(LARGE), b"four")
         file.close()
+        assert file.path.read_bytes() == b"onetwothree" + bytes(LARGE) + b"four"
 
     asyncio.run(scenario())
+
+
+def test_a_batch_is_written_as_soon_as_it_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fauxfax.servers.boundedfile.FLUSH_SECONDS", 3600)
+
+    async def scenario() -> None:
+        file = BoundedFile(tmp_path / "file", 1 << 20, "key")
+        blocks = [bytes((number,)) * (BATCH // 16) for number in range(17)]
+        write(file, *blocks)
+        await has(file, b"".join(blocks[:16]))
+        file.close()
+        assert file.path.read_bytes() == b"".join(blocks)
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_fails_behind_the_machines_back_ends_the_file(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        file = BoundedFile(Path("/dev/full"), 1 << 20, "key")
+        write(file, b"one", bytes(LARGE), b"two")
+        while not file.ended:
+            await asyncio.sleep(0.001)
+        write(file, b"three")
+        file.close()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(scenario())
+    assert [record.getMessage() for record in caplog.records] == [
+        "capture: /dev/full ends at 0 octets: No space left on device"
+    ]
+
+
+def test_a_machine_waits_for_a_disk_that_is_too_far_behind_and_loses_nothing(tmp_path: Path) -> None:
+    os.mkfifo(path := tmp_path / "pipe")
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    total = (MAX_BATCHES + 4) * LARGE
+
+    async def scenario() -> int:
+        file = BoundedFile(path, 1 << 30, "key")
+        write(file, b"begin")
+        writing = asyncio.create_task(asyncio.to_thread(write, file, *[bytes(LARGE)] * (MAX_BATCHES + 4)))
+        await asyncio.sleep(2 * FLUSH_SECONDS)
+        assert not writing.done()
+        read = 0
+        while read < total + len(b"begin"):
+            with contextlib.suppress(BlockingIOError):
+                read += len(os.read(reader, 1 << 20))
+            await asyncio.sleep(0)
+        await writing
+        file.close()
+        return read
+
+    assert asyncio.run(scenario()) == total + len(b"begin")
+    os.close(reader)
 
 
 def test_a_file_ends_whole_at_its_limit_and_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -88,3 +156,29 @@ def test_a_signal_trace_keeps_to_the_grammar_of_a_dump(tmp_path: Path) -> None:
     assert all(lines)
     ticks = [int(line["tick"]) for line in lines if line and line["tick"]]
     assert ticks == [0, 1000, 2000]
+
+
+def test_a_transfer_is_written_down_after_its_answer_and_one_in_pieces_with_its_whole_length(tmp_path: Path) -> None:
+    capture = Capture(path := tmp_path / "run.pcapng", limit=1 << 20, snap=8)
+    sizes: list[int] = []
+
+    def done(_: Transfer) -> None:
+        sizes.append(path.stat().st_size)
+
+    with InProcessMachine() as host:
+        function = host.machine.open_usb(Speed.HIGH, capture.usb())
+        function.submit(Transfer(BULK_OUT, b"at once", 7, done))
+        enumerated = sizes.pop()
+        assert path.stat().st_size > enumerated
+        function.submit(pieces := Transfer(BULK_OUT, b"the beginning", 20, done))
+        begun = path.stat().st_size
+        function.extend(pieces, b"the end")
+        assert sizes == [begun]
+        capture.close()
+    blocks = [one for one in packets(path.read_bytes()) if one.data[9] == BULK]
+    assert [(chr(one.data[8]), one.data[HEADER_SIZE:], one.original - HEADER_SIZE) for one in blocks] == [
+        ("S", b"at once", 7),
+        ("C", b"", 0),
+        ("S", b"the begi", 20),
+        ("C", b"", 0),
+    ]

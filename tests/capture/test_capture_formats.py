@@ -4,55 +4,16 @@ from __future__ import annotations
 
 import itertools
 import struct
-from typing import NamedTuple
 
+from capture_reader import Packet, blocks, options, packets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fauxfax.capture.pcapng import LINK_RAW_IP, MAX_COMMENT, Writer
+from fauxfax.capture.pcapng import LINK_RAW_IP, LINK_USB, MAX_COMMENT, Writer
 from fauxfax.capture.tcp import MAX_SEGMENT, Address, Conversation, End
 from fauxfax.capture.urb import HEADER_SIZE, Recorder
 
 NOW = 1_700_000_000_123_456_789
-
-
-class Packet(NamedTuple):
-    time: int
-    data: bytes
-    original: int
-    comments: list[str]
-
-
-def blocks(data: bytes) -> list[tuple[int, bytes]]:
-    """Takes a file apart as a reader does, both lengths checked."""
-    found = []
-    while data:
-        kind, length = struct.unpack_from("<II", data)
-        assert length % 4 == 0
-        assert struct.unpack_from("<I", data, length - 4) == (length,)
-        found.append((kind, data[8 : length - 4]))
-        data = data[length:]
-    return found
-
-
-def options(data: bytes) -> list[tuple[int, bytes]]:
-    found = []
-    while data:
-        code, length = struct.unpack_from("<HH", data)
-        found.append((code, data[4 : 4 + length]))
-        data = data[4 + (length + 3 & ~3) :]
-    assert not found or found[-1] == (0, b"")
-    return found[:-1]
-
-
-def packets(data: bytes) -> list[Packet]:
-    found = []
-    for kind, body in blocks(data):
-        if kind == 6:
-            _, high, low, kept, original = struct.unpack_from("<IIIII", body)
-            said = [value.decode() for code, value in options(body[20 + (kept + 3 & ~3) :]) if code == 1]
-            found.append(Packet(high << 32 | low, body[20 : 20 + kept], original, said))
-    return found
 
 
 class File:
@@ -69,7 +30,7 @@ class File:
 def test_a_file_says_what_it_is_and_on_which_interface_a_packet_was() -> None:
     file = File()
     number = file.writer.interface(LINK_RAW_IP, "smtp", "mail")
-    file.writer.packet(number, b"head", memoryview(b"data!"))
+    file.writer.packet(number, b"head", b"data!")
     (section, _), (interface, described), (packet, _) = blocks(bytes(file.data))
     assert (section, interface, packet) == (0x0A0D0D0A, 1, 6)
     assert struct.unpack_from("<H", described) == (101,)
@@ -144,20 +105,26 @@ def test_a_long_write_is_several_segments_and_nothing_follows_a_reset() -> None:
 
 
 def test_a_transfer_is_two_blocks_and_what_is_left_out_is_counted() -> None:
-    found: list[tuple[bytes, bytes, int]] = []
-    recorder = Recorder(
-        lambda head, data, left_out: found.append((head, bytes(data), left_out)), lambda: NOW, 1, 7,
-        itertools.count(1), 4,
-    )  # fmt: skip
-    number = recorder.submit(0x01, 6, b"abcdef")
-    recorder.complete(number, 0x01, -32, 3, b"")
-    recorder.control(bytes((0x80, 6, 0, 1, 0, 0, 18, 0)), b"xy", 0)
-    assert {len(head) for head, _, _ in found} == {HEADER_SIZE}
-    assert [(head[8:11], data, left_out) for head, data, left_out in found] == [
-        (b"S\x03\x01", b"abcd", 2),
+    file = File()
+    interface = file.writer.interface(LINK_USB, "usb", "")
+    recorder = Recorder(file.writer, interface, 1, 7, itertools.count(1), 4)
+    number = recorder.submit(0x01, 6, b"abcdef", NOW)
+    file.writer.comment("a fault")
+    recorder.complete(number, 0x01, -32, 3, b"", NOW + 1)
+    recorder.control(bytes((0x80, 6, 0, 1, 0, 0, 18, 0)), b"xy", 0, NOW)
+    recorder.sent(0x01, 3, b"abc", NOW, 0, 3, NOW + 1)
+    found = packets(bytes(file.data))
+    assert [(one.data[8:11], one.data[HEADER_SIZE:], one.original - HEADER_SIZE) for one in found] == [
+        (b"S\x03\x01", b"abcd", 6),
         (b"C\x03\x01", b"", 0),
         (b"S\x02\x80", b"", 0),
-        (b"C\x02\x80", b"xy", 0),
+        (b"C\x02\x80", b"xy", 2),
+        (b"S\x03\x01", b"abc", 3),
+        (b"C\x03\x01", b"", 0),
     ]
-    assert struct.unpack_from("<iII", found[1][0], 28) == (-32, 3, 0)
-    assert found[2][0][40:48] == bytes((0x80, 6, 0, 1, 0, 0, 18, 0))
+    assert [one.comments for one in found] == [[], ["a fault"], [], [], [], []]
+    assert [one.time for one in found] == [NOW, NOW + 1, NOW, NOW, NOW, NOW + 1]
+    assert [struct.unpack_from("<Q", one.data) for one in found] == [(1,), (1,), (2,), (2,), (3,), (3,)]
+    assert struct.unpack_from("<iII", found[1].data, 28) == (-32, 3, 0)
+    assert struct.unpack_from("<qi", found[0].data, 16) == (NOW // 10**9, NOW // 1000 % 10**6)
+    assert found[2].data[40:48] == bytes((0x80, 6, 0, 1, 0, 0, 18, 0))

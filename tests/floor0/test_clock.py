@@ -103,3 +103,30 @@ def test_a_clock_nobody_knows_is_refused(text: str) -> None:
 def test_machine_time_does_not_go_back() -> None:
     with pytest.raises(Misuse, match="back"):
         ManualClock().advance(-1)
+
+
+def test_a_watchdog_bites_when_nothing_has_kicked_it_for_its_delay() -> None:
+    clock, bitten = ManualClock(), []
+    dog = clock.watchdog(10, lambda: bitten.append(clock.now))
+    clock.advance(6)
+    dog.kick()
+    clock.advance(9)
+    dog.kick()
+    clock.advance(9.5)
+    assert not bitten
+    clock.advance(100)
+    assert bitten == [25]
+
+
+def test_a_kicked_watchdog_is_one_timer_and_a_cancelled_one_never_bites() -> None:
+    clock, added = ManualClock(), []
+    clock.on_timer(lambda: added.append(clock.now))
+    dog = clock.watchdog(10, pytest.fail)
+    for _ in range(1000):
+        dog.kick()
+    assert added == [0]
+    clock.advance(5)
+    dog.kick()
+    clock.advance(6)
+    dog.cancel()
+    clock.advance(100)

@@ -182,3 +182,56 @@ def test_a_host_that_only_looked_ends_no_job() -> None:
     function.control(Setup(0x80, 6, 0x0100, 0, 18))
     function.unplug()
     assert port.happened == [], "another cable's job goes on"
+
+
+def test_a_transfer_in_pieces_is_moved_as_they_come_and_ends_with_the_last() -> None:
+    port, ends = MemoryPort(), []
+    function = plugged(port)
+    transfer = Transfer(BULK_OUT, b"one ", 12, lambda ended: ends.append(ended.outcome))
+    function.submit(transfer)
+    function.extend(transfer, b"two ")
+    assert (bytes(port.heard), transfer.actual, ends) == (b"one two ", 8, [])
+    function.submit(after := out(b"next"))
+    assert bytes(port.heard) == b"one two "
+    function.extend(transfer, memoryview(b"last"))
+    assert (bytes(port.heard), ends, after.outcome) == (b"one two lastnext", [Outcome.DONE], Outcome.DONE)
+
+
+def test_pieces_wait_for_a_busy_machine_in_order() -> None:
+    port = MemoryPort(space=3)
+    function = plugged(port)
+    transfer = out(b"")
+    transfer.length, transfer.data = 10, bytearray(b"0123")
+    function.submit(transfer)
+    transfer.data = bytearray(transfer.data)
+    function.extend(transfer, b"456789")
+    assert (bytes(port.heard), transfer.outcome) == (b"012", None)
+    port.change(space=5)
+    assert (bytes(port.heard), transfer.outcome) == (b"01234567", None)
+    port.change(space=5)
+    assert (bytes(port.heard), transfer.outcome) == (b"0123456789", Outcome.DONE)
+
+
+def test_pieces_of_a_transfer_that_has_ended_change_nothing() -> None:
+    port = MemoryPort(space=0)
+    function = plugged(port)
+    transfer = out(b"begin")
+    transfer.length = 10
+    function.submit(transfer)
+    assert function.cancel(transfer)
+    function.extend(transfer, b"more!")
+    port.change(space=100)
+    assert (bytes(port.heard), transfer.outcome) == (b"", Outcome.CANCELLED)
+
+
+def test_the_host_has_its_acknowledgement_before_the_machine_looks_into_the_data() -> None:
+    seen: list[bytes] = []
+
+    class Looking(MemoryPort):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            assert transfer.outcome is Outcome.DONE
+            seen.append(bytes(data))
+
+    transfer = out(b"data")
+    plugged(Looking()).submit(transfer)
+    assert seen == [b"data"]

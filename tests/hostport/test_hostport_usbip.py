@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from hostport_memory import DEVICE_ID, MemoryPort, plugged
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fauxfax.clock import ManualClock
@@ -243,6 +243,7 @@ def test_a_parser_raises_nothing_but_format_errors(pieces: list[bytes], imported
 
 
 @given(st.lists(st.integers(0, 2 * usbip.POOL), max_size=5), st.integers(1, 3 * usbip.POOL))
+@settings(deadline=None)
 def test_requests_of_every_size_are_read_in_place(sizes: list[int], piece: int) -> None:
     jobs = [bytes((number,)) * size for number, size in enumerate(sizes)]
     stream = b"".join(usbip.pack_submit(number, 1, 1, usbip.OUT, len(job)) + job for number, job in enumerate(jobs))
@@ -255,8 +256,16 @@ def test_requests_of_every_size_are_read_in_place(sizes: list[int], piece: int) 
             assert len(space)
             count = min(len(space), len(rest))
             space[:count], rest = rest[:count], rest[count:]
-            seen += [(request.seqnum, bytes(request.data)) for request in parser.received(count)]
-    assert seen == list(enumerate(jobs))
+            for request in parser.received(count):
+                if isinstance(request, usbip.Submit):
+                    seen.append(bytearray(request.data))
+                    assert (request.seqnum, request.length) == (len(seen) - 1, len(jobs[len(seen) - 1]))
+                    assert len(request.data) >= min(request.length, usbip.PIECE)
+                else:
+                    assert isinstance(request, usbip.More)
+                    seen[-1] += request.data
+                    assert request.last is (len(seen[-1]) == len(jobs[len(seen) - 1]))
+    assert seen == jobs
 
 
 @given(st.integers(1, 200))
@@ -267,3 +276,86 @@ def test_how_a_stream_is_cut_does_not_matter(size: int) -> None:
     for at in range(0, len(stream), size):
         requests += parser.feed(stream[at : at + size])
     assert requests == [usbip.Submit(7, usbip.OUT, 1, 5, bytes(8), b"hello"), usbip.Unlink(8, 7)]
+
+
+def test_a_large_transfer_goes_on_while_it_still_comes_and_is_answered_once_it_is_whole() -> None:
+    async def run() -> None:
+        port = MemoryPort()
+        async with serving(port) as (_, number), connected(number) as client:
+            await client.attach()
+            data = bytes(range(256)) * 4096
+            client.submit(1, 1, usbip.OUT, len(data))
+            client.writer.write(data[:-1])
+            while len(port.heard) < len(data) - 1:
+                await asyncio.sleep(0.001)
+            client.writer.write(data[-1:])
+            assert await client.reply() == SubmitReply(1, 0, len(data), b"")
+            assert bytes(port.heard) == data
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("endpoint", [1, 5], ids=["halted", "unknown"])
+def test_a_large_transfer_that_stalls_is_answered_once_it_is_whole_and_the_next_is_served(endpoint: int) -> None:
+    async def run() -> None:
+        port = MemoryPort()
+        async with serving(port) as (_, number), connected(number) as client:
+            await client.attach()
+            client.submit(1, 0, usbip.OUT, 0, bytes((0x02, 3, 0, 0, 1, 0, 0, 0)))
+            assert await client.reply() == SubmitReply(1, 0, 0, b"")
+            client.submit(2, endpoint, usbip.OUT, 3 * usbip.PIECE)
+            client.writer.write(bytes(2 * usbip.PIECE))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.reader.read(1), 0.1)
+            client.writer.write(bytes(usbip.PIECE))
+            assert await client.reply() == SubmitReply(2, usbip.EPIPE, 0, b"")
+            client.submit(3, 0, usbip.OUT, 0, bytes((0x02, 1, 0, 0, 1, 0, 0, 0)))
+            client.submit(4, 1, usbip.OUT, 2)
+            client.writer.write(b"ok")
+            assert await client.reply() == SubmitReply(3, 0, 0, b"")
+            assert await client.reply() == SubmitReply(4, 0, 2, b"")
+            assert bytes(port.heard) == b"ok"
+
+    asyncio.run(run())
+
+
+def test_a_cable_pulled_out_within_a_large_transfer_leaves_what_went_before() -> None:
+    async def run() -> None:
+        port = MemoryPort()
+        async with serving(port) as (server, number):
+            async with connected(number) as client:
+                await client.attach()
+                client.submit(1, 1, usbip.OUT, 4 * usbip.PIECE)
+                client.writer.write(bytes(3 * usbip.PIECE))
+                while len(port.heard) < 3 * usbip.PIECE:
+                    await asyncio.sleep(0.001)
+            while server.connections:
+                await asyncio.sleep(0.001)
+            assert port.happened == ["end"]
+
+    asyncio.run(run())
+
+
+def test_a_client_that_is_quick_does_not_keep_another_from_being_served() -> None:
+    async def run() -> None:
+        first, second = MemoryPort(), MemoryPort()
+        async with serving(first, second) as (_, number), connected(number) as quick, connected(number) as other:
+            await quick.attach("1-1")
+            await other.attach("1-2")
+
+            async def busy() -> None:
+                for seqnum in range(2000):
+                    quick.submit(seqnum, 1, usbip.OUT, 4)
+                    quick.writer.write(b"more")
+                    await quick.reply()
+
+            working = asyncio.create_task(busy())
+            for seqnum in range(20):
+                other.submit(seqnum, 1, usbip.OUT, 4)
+                other.writer.write(b"mine")
+                assert await other.reply() == SubmitReply(seqnum, 0, 4, b"")
+            assert not working.done()
+            await working
+            assert (len(first.heard), len(second.heard)) == (8000, 80)
+
+    asyncio.run(run())

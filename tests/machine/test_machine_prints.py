@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -17,6 +17,7 @@ from fauxfax.events import DataDropped
 from fauxfax.ifax.host import BINARY
 from fauxfax.imaging import prints
 from fauxfax.inprocess import InProcessMachine
+from fauxfax.machine.picture import BLOCK, Picture
 
 UEL = b"\x1b%-12345X"
 
@@ -179,3 +180,26 @@ def test_a_damaged_raster_header_is_a_format_error_at_most(at: int, octets: byte
         prints.read(data[:at] + octets + data[at + len(octets) :])
     except FormatError:
         pass
+
+
+@given(st.lists(st.integers(0, 2 * BLOCK + 1), max_size=6))
+@settings(deadline=None, max_examples=25)
+def test_a_picture_in_blocks_is_what_was_added(sizes: list[int]) -> None:
+    kept, pieces = Picture(), [bytes((number + 1,)) * size for number, size in enumerate(sizes)]
+    for piece in pieces:
+        kept.add(piece)
+    assert len(kept) == sum(sizes)
+    assert kept.take() == b"".join(pieces)
+    assert (len(kept), kept.take()) == (0, b"")
+
+
+def test_a_picture_beyond_the_image_memory_is_counted_and_gives_its_memory_back(host: InProcessMachine) -> None:
+    port, room = host.machine.open_port("usb"), host.machine.prints.room
+    port.write(b"II*\0" + bytes(60))
+    for _ in range(room // 65536 + 2):
+        port.write(bytes(65536))
+    port.write(UEL)
+    assert [event.octets for event in dropped(host)] == [64 + 65536 * (room // 65536 + 2)]
+    port.write(data := pnm(picture()))
+    port.write(UEL)
+    assert [host.machine.memory.body(one.number) for one in host.machine.memory.waiting()] == [data]

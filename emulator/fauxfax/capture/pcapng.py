@@ -17,7 +17,9 @@ from collections.abc import Callable
 LINK_RAW_IP, LINK_USB, LINK_USER0, LINK_USER1 = 101, 220, 147, 148
 MAX_SNAP = 262_144
 """Octets of a packet that Wireshark accepts."""
-_SECTION, _INTERFACE, _PACKET = 0x0A0D0D0A, 1, 6
+PACKET = 6
+"""The type of an enhanced packet block."""
+_SECTION, _INTERFACE = 0x0A0D0D0A, 1
 _BYTE_ORDER, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1
 _END, _COMMENT, _NAME, _DESCRIPTION, _RESOLUTION, _APPLICATION = 0, 1, 2, 3, 9, 4
 _NANOSECONDS = b"\x09"
@@ -30,8 +32,8 @@ _LENGTH = struct.Struct("<I")
 _OPTION = struct.Struct("<HH")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
-Sink = Callable[[int, tuple[bytes | memoryview, ...]], object]
-"""Takes one block: its size, and its parts. What it wants to keep of a memoryview it has to copy."""
+Sink = Callable[[int, tuple[bytes, ...]], object]
+"""Takes one block: its size, and its parts."""
 
 
 class Writer:
@@ -44,7 +46,7 @@ class Writer:
     """
 
     def __init__(self, sink: Sink, now: Callable[[], int], application: str) -> None:
-        self._sink = sink
+        self.sink = sink
         self._now = now
         self._interfaces = 0
         self._comments: list[str] = []
@@ -60,13 +62,18 @@ class Writer:
         self._interfaces += 1
         return self._interfaces - 1
 
-    def packet(self, interface: int, head: bytes, data: bytes | memoryview = b"", left_out: int = 0) -> None:
-        """Write a packet, now: a protocol's header, and the data it carries, but for so many octets of it."""
-        now, kept = self._now(), len(head) + len(data)
-        options = self._said() if self._comments else b""
-        length = 32 + (kept + 3 & ~3) + len(options)
-        start = _PACKET_HEAD.pack(_PACKET, length, interface, now >> 32, now & 0xFFFFFFFF, kept, kept + left_out)
-        self._sink(length, (start, head, data, _PADDING[kept & 3], options, _LENGTH.pack(length)))
+    def packet(self, interface: int, head: bytes, data: bytes = b"", left_out: int = 0, at: int | None = None) -> None:
+        """Write a packet: a protocol's header, and the data it carries, but for so many octets of it.
+
+        `at` is when it was there, in nanoseconds since 1970; now, if nothing is said.
+        """
+        if at is None:
+            at = self._now()
+        kept = len(head) + len(data)
+        end = _PADDING[kept & 3] + self.said() if self._comments else _PADDING[kept & 3]
+        length = 32 + kept + len(end)
+        start = _PACKET_HEAD.pack(PACKET, length, interface, at >> 32, at & 0xFFFFFFFF, kept, kept + left_out)
+        self.sink(length, (start + head, data, end + _LENGTH.pack(length)))
 
     def comment(self, text: str) -> None:
         """Say this with the next packet."""
@@ -77,7 +84,8 @@ class Writer:
         """Whether a comment waits for a packet."""
         return bool(self._comments)
 
-    def _said(self) -> bytes:
+    def said(self) -> bytes:
+        """The comments that wait, as the options of a packet that takes them along."""
         options = b"".join(_option(_COMMENT, _cut(text)) for text in self._comments)
         self._comments.clear()
         return options + _OPTION.pack(_END, 0)
@@ -85,7 +93,7 @@ class Writer:
     def _block(self, kind: int, body: bytes, options: bytes) -> None:
         options += _OPTION.pack(_END, 0)
         length = 12 + len(body) + len(options)
-        self._sink(length, (_BLOCK.pack(kind, length), body, options, _LENGTH.pack(length)))
+        self.sink(length, (_BLOCK.pack(kind, length), body, options, _LENGTH.pack(length)))
 
 
 def _cut(text: str) -> bytes:

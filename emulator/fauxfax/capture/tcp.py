@@ -22,7 +22,7 @@ _IPV4 = struct.Struct(">BBHHHBBH4s4sHHIIBBHHH")
 _IPV6 = struct.Struct(">IHBB16s16sHHIIBBHHH")
 _MODULUS = 1 << 32
 
-PacketWriter = Callable[[bytes, bytes | memoryview], object]
+PacketWriter = Callable[[bytes, bytes], object]
 """Takes a packet: its IP and TCP headers, and the data."""
 
 
@@ -62,7 +62,7 @@ class Conversation:
             return
         side = end.value
         for at in range(0, len(data), MAX_SEGMENT):
-            part = data[at : at + MAX_SEGMENT] if len(data) > MAX_SEGMENT else data
+            part = bytes(data[at : at + MAX_SEGMENT])
             self._segment(side, PSH | ACK, part)
             self._next[side] = (self._next[side] + len(part)) % _MODULUS
 
@@ -79,7 +79,7 @@ class Conversation:
             self._finished.update(End)
             self._segment(end.value, RST | ACK)
 
-    def _segment(self, side: int, flags: int, data: bytes | memoryview = b"") -> None:
+    def _segment(self, side: int, flags: int, data: bytes = b"") -> None:
         acknowledged = self._next[1 - side] if flags & ACK else 0
         self._write(self._heads[side](len(data), self._next[side], acknowledged, flags), data)
 

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Callable
 
-_HEADER = struct.Struct("<QBBBBHBBqiiII8siiII")
+from fauxfax.capture.pcapng import PACKET, Writer
+
+_HEADER = "QBBBBHBBqiiII8siiII"
+_BLOCK = struct.Struct(f"<IIIIIII{_HEADER}")
+"""The beginning of a pcapng packet, and this protocol's header: in one go, because there are two for each transfer."""
+_ENDS = tuple(struct.Struct(f"<{-size % 4}xI") for size in range(4))
+"""The end of such a packet, by its octets modulo 4: padding, and the length again."""
 SUBMIT, COMPLETE = ord("S"), ord("C")
 CONTROL, BULK = 2, 3
 IN_PROGRESS = -115
@@ -17,79 +22,81 @@ IN_PROGRESS = -115
 _PRESENT, _ABSENT, _OUTWARD, _INWARD = 0, ord("-"), ord(">"), ord("<")
 DIRECTION_IN = 0x80
 
-PacketWriter = Callable[[bytes, bytes | memoryview, int], object]
-"""Takes a packet: the header of the block, its data, and how many octets of it were left out."""
-HEADER_SIZE = _HEADER.size
+HEADER_SIZE = struct.calcsize(f"<{_HEADER}")
+_OVERHEAD = _BLOCK.size + 4
+Octets = bytes | bytearray | memoryview
 
 
 class Recorder:
-    """The blocks of one device on one bus.
+    """The blocks of one device on one bus. Times, `at`, are in nanoseconds since 1970.
 
     Args:
-        write: takes the packets.
-        now: the time in nanoseconds since 1970.
+        writer, interface: where the blocks go.
         bus, device: the numbers the device has there.
         snap: octets of a transfer that are kept.
         ids: numbers of blocks, never twice the same in one capture.
     """
 
-    __slots__ = ("_bus", "_device", "_ids", "_now", "_snap", "_write")
+    __slots__ = ("_bus", "_device", "_ids", "_interface", "_snap", "_writer")
 
     def __init__(
-        self,
-        write: PacketWriter,
-        now: Callable[[], int],
-        bus: int,
-        device: int,
-        ids: itertools.count[int],
-        snap: int,
+        self, writer: Writer, interface: int, bus: int, device: int, ids: itertools.count[int], snap: int
     ) -> None:
+        self._writer = writer
+        self._interface = interface
         self._snap = snap
-        self._write = write
-        self._now = now
         self._bus = bus
         self._device = device
         self._ids = ids
 
-    def control(self, setup: bytes, reply: bytes | None, status: int) -> None:
+    def control(self, setup: bytes, reply: bytes | None, status: int, at: int) -> None:
         """A control transfer without data for the device, and its end; `reply` is what went to the host."""
         number, endpoint = next(self._ids), setup[0] & DIRECTION_IN
         length = int.from_bytes(setup[6:8], "little")
-        self._block(number, SUBMIT, CONTROL, endpoint, IN_PROGRESS, length, b"", setup)
         data = reply if reply is not None and endpoint else b""
-        self._block(number, COMPLETE, CONTROL, endpoint, status, len(data), data)
+        begin = self._block(number, SUBMIT, CONTROL, endpoint, IN_PROGRESS, length, b"", at, setup)
+        self._writer.sink(
+            *_joined(begin, self._block(number, COMPLETE, CONTROL, endpoint, status, len(data), data, at))
+        )
 
-    def submit(self, endpoint: int, length: int, data: bytes | memoryview) -> int:
-        """A bulk transfer begins; `data` is what goes out. Returns the number of the block."""
+    def submit(self, endpoint: int, length: int, data: Octets, at: int) -> int:
+        """A bulk transfer begins; `data` is what goes out, or its beginning. Returns the number of the block."""
         number = next(self._ids)
-        self._block(number, SUBMIT, BULK, endpoint, IN_PROGRESS, length, data)
+        self._writer.sink(*self._block(number, SUBMIT, BULK, endpoint, IN_PROGRESS, length, data, at))
         return number
 
-    def complete(self, number: int, endpoint: int, status: int, length: int, data: bytes | memoryview) -> None:
+    def complete(self, number: int, endpoint: int, status: int, length: int, data: Octets, at: int) -> None:
         """It ended: how (0 or a negative errno), octets moved, and what came in."""
-        self._block(number, COMPLETE, BULK, endpoint, status, length, data)
+        self._writer.sink(*self._block(number, COMPLETE, BULK, endpoint, status, length, data, at))
+
+    def sent(self, endpoint: int, length: int, data: Octets, began: int, status: int, moved: int, at: int) -> None:
+        """A bulk transfer out that ended while it was submitted: both of its blocks."""
+        number = next(self._ids)
+        begin = self._block(number, SUBMIT, BULK, endpoint, IN_PROGRESS, length, data, began)
+        self._writer.sink(*_joined(begin, self._block(number, COMPLETE, BULK, endpoint, status, moved, b"", at)))
 
     def _block(
-        self,
-        number: int,
-        event: int,
-        kind: int,
-        endpoint: int,
-        status: int,
-        length: int,
-        data: bytes | memoryview,
-        setup: bytes | None = None,
-    ) -> None:
-        left_out = len(data) - self._snap
-        if left_out > 0:
-            data = memoryview(data)[: self._snap]
-        else:
-            left_out = 0
-        seconds, rest = divmod(self._now(), 1_000_000_000)
-        absent = _INWARD if endpoint & DIRECTION_IN else _OUTWARD
-        header = _HEADER.pack(
-            number, event, kind, endpoint, self._device, self._bus,
-            _ABSENT if setup is None else _PRESENT, _PRESENT if data else absent,
-            seconds, rest // 1000, status, length, len(data), setup or bytes(8), 0, 0, 0, 0,
+        self, number: int, event: int, kind: int, endpoint: int, status: int, length: int, data: Octets, at: int,
+        setup: bytes = b"",
+    ) -> tuple[int, tuple[bytes, ...]]:  # fmt: skip
+        octets = bytes(data[: self._snap])
+        kept = len(octets)
+        padding = -kept & 3
+        absent = _PRESENT if kept else _INWARD if endpoint & DIRECTION_IN else _OUTWARD
+        comments = self._writer.said() if self._writer.commented else b""
+        size = _OVERHEAD + kept + padding + len(comments)
+        head = _BLOCK.pack(
+            PACKET, size, self._interface, at >> 32, at & 0xFFFFFFFF,
+            HEADER_SIZE + kept, HEADER_SIZE + (length if kept else 0),
+            number, event, kind, endpoint, self._device, self._bus, _PRESENT if setup else _ABSENT, absent,
+            at // 1_000_000_000, at // 1000 % 1_000_000, status, length, kept, setup, 0, 0, 0, 0,
         )  # fmt: skip
-        self._write(header, data, left_out)
+        if comments:
+            return size, (head, octets, bytes(padding), comments, _ENDS[0].pack(size))
+        return size, (head, octets, _ENDS[kept & 3].pack(size))
+
+
+def _joined(
+    first: tuple[int, tuple[bytes, ...]], second: tuple[int, tuple[bytes, ...]]
+) -> tuple[int, tuple[bytes, ...]]:
+    return first[0] + second[0], first[1] + second[1]

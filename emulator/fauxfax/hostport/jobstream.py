@@ -21,6 +21,7 @@ from enum import Enum
 
 UEL = b"\x1b%-12345X"
 """Universal Exit Language: ends whatever came before (PJL Technical Reference, chapter 2)."""
+_ESCAPE = UEL[:1]
 MAX_LINE = 1024
 """Octets of one PJL line; the rest of a longer one is ignored. A project value."""
 RASTERS = (b"II*\0", b"MM\0*", b"P4", b"P5", b"P6", b"RaS2", b"RaS3")
@@ -133,17 +134,21 @@ class JobStream:
             Mode.PRINT: self._take_print,
         }
 
+    def passes(self, data: bytes) -> bool:
+        """Whether these octets are print data and nothing else, as most are; else `feed()` has to take them."""
+        return (
+            self._mode is Mode.PRINT
+            and not self._buffer
+            and data.rfind(UEL) < 0  # twice as fast as find
+            and data.rfind(_ESCAPE, 1 - len(UEL)) < 0
+        )
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take octets from the PC. Returns what they ask for, in order."""
         self._events = []
         if self._mode is Mode.UPGRADE and not self._buffer and len(data) <= self._remaining:
             self._upgrade_data(bytes(data))  # the bulk of a code file is never copied twice
             return self._events
-        if self._mode is Mode.PRINT and not self._buffer:
-            octets = bytes(data)
-            if octets.rfind(UEL) < 0 and _sure(octets) == len(octets):  # rfind is twice as fast as find
-                self._events.append(PrintData(octets))  # nor that of a picture
-                return self._events
         self._buffer += data
         while self._buffer and self._steps[self._mode]():
             pass
@@ -307,7 +312,7 @@ class JobStream:
 
 def _sure(data: bytes | bytearray) -> int:
     """How many of these octets are surely not the beginning of a UEL."""
-    at = data.rfind(UEL[:1], -len(UEL) + 1)  # ESC stands at the beginning of a UEL and nowhere else in it
+    at = data.rfind(_ESCAPE, 1 - len(UEL))  # ESC stands at the beginning of a UEL and nowhere else in it
     return at if at >= 0 and UEL.startswith(data[at:]) else len(data)
 
 

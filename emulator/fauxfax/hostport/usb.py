@@ -21,6 +21,9 @@ from typing import NamedTuple
 from fauxfax.hostport.port import Port
 from fauxfax.hostport.usbdescriptors import BULK_IN, BULK_OUT, CONFIGURATION, Identity, Kind, Speed, build
 
+DIRECTION_IN = 0x80
+"""The bit of an endpoint's address that says it is for IN transfers (USB 2.0, 9.6.6)."""
+Octets = bytes | bytearray | memoryview
 _SETUP = struct.Struct("<BBHHH")
 
 
@@ -54,14 +57,16 @@ class Outcome(Enum):
 
 
 class Transfer:
-    """One bulk transfer. OUT carries `data`; IN asks for up to `length` octets and finds them in `data`.
+    """One bulk transfer. IN asks for up to `length` octets and finds them in `data`.
 
+    OUT moves `length` octets; `data` is what came of them and has not been moved yet. Whoever submits it in pieces
+    (see `PrinterFunction.extend`) makes a bytearray of what is left, for the next piece to be added to.
     `outcome` is None while it waits; `actual` counts the octets moved.
     """
 
     __slots__ = ("actual", "data", "done", "endpoint", "length", "outcome")
 
-    def __init__(self, endpoint: int, data: bytes | memoryview, length: int, done: Callable[[Transfer], None]) -> None:
+    def __init__(self, endpoint: int, data: Octets, length: int, done: Callable[[Transfer], None]) -> None:
         self.endpoint = endpoint
         self.data = data
         self.length = length
@@ -76,14 +81,21 @@ class Transfer:
 
 
 class PrinterFunction:
-    """One device on one cable. `identify` is asked at each attachment: new firmware may have a new name."""
+    """One device on one cable. `identify` is asked at each attachment: new firmware may have a new name.
+
+    `first`: octets of a transfer in pieces that have to be there when it is submitted, if it has so many.
+    """
+
+    first = 0
 
     def __init__(self, port: Port, identify: Callable[[], Identity], speed: Speed = Speed.HIGH) -> None:
         self.speed = speed
         self.configuration = 0
         self._port = port
         self._identify = identify
-        self._queues: dict[int, deque[Transfer]] = {BULK_OUT: deque(), BULK_IN: deque()}
+        self._out: deque[Transfer] = deque()
+        self._in: deque[Transfer] = deque()
+        self._queues = {BULK_OUT: self._out, BULK_IN: self._in}
         self._halted: set[int] = set()
         self._moving = False
         self._used = False
@@ -120,6 +132,10 @@ class PrinterFunction:
         reply = handler(setup)
         return None if reply is None else reply[: setup.length]
 
+    def request(self, setup: Setup, answer: Callable[[bytes | None], None]) -> None:
+        """The same for who wants to send the answer before the device does anything else."""
+        answer(self.control(setup))
+
     def submit(self, transfer: Transfer) -> None:
         """Begin a bulk transfer. It may end before this returns."""
         queue = self._queues.get(transfer.endpoint)
@@ -131,6 +147,17 @@ class PrinterFunction:
         else:
             queue.append(transfer)
             self._move()
+
+    def extend(self, transfer: Transfer, data: Octets) -> None:
+        """More of an OUT transfer whose octets come in pieces; of no consequence if it has ended."""
+        if transfer.outcome is not None:
+            return
+        if transfer.data:
+            assert isinstance(transfer.data, bytearray), "see Transfer"
+            transfer.data += data
+        else:
+            transfer.data = data
+        self._move()
 
     def cancel(self, transfer: Transfer) -> bool:
         """Take a waiting transfer back; it ends CANCELLED. False if it had ended already."""
@@ -203,23 +230,23 @@ class PrinterFunction:
             self._moving = False
 
     def _move_out(self) -> bool:
-        queue, port = self._queues[BULK_OUT], self._port
-        if not queue or not (room := port.room):
+        queue, port = self._out, self._port
+        if not queue:
             return False
         transfer = queue[0]
-        chunk = memoryview(transfer.data)[transfer.actual : transfer.actual + room]
+        if not (transfer.data or transfer.actual == transfer.length) or not (room := port.room):
+            return False
+        chunk = _take(transfer, room)
         transfer.actual += len(chunk)
-        last = transfer.actual == len(transfer.data)
-        if last:  # what the machine has acknowledged is done, even if it leaves the bus on account of it
+        if transfer.actual == transfer.length:  # acknowledged when the buffer has it: what it means is found out later
             queue.popleft()
+            transfer.end(Outcome.DONE)
         if chunk:
             port.write(chunk)
-        if last:
-            transfer.end(Outcome.DONE)
         return True
 
     def _move_in(self) -> bool:
-        queue, port = self._queues[BULK_IN], self._port
+        queue, port = self._in, self._port
         if not queue or not (port.pending or not queue[0].length):
             return False
         transfer = queue.popleft()
@@ -275,3 +302,18 @@ class PrinterFunction:
         self._halted.clear()
         self._port.reset()
         return b""
+
+
+def _take(transfer: Transfer, room: int) -> Octets:
+    """As many octets of it as there is room for."""
+    data = transfer.data
+    if len(data) <= room:
+        transfer.data = b""
+        return data
+    if isinstance(data, bytearray):
+        chunk = bytes(data[:room])
+        del data[:room]
+        return chunk
+    view = memoryview(data)
+    transfer.data = view[room:]
+    return view[:room]

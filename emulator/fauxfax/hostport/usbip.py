@@ -3,7 +3,7 @@
 A connection begins with *operations* (list the devices, import one). After a successful import it carries USB request
 blocks only: SUBMIT and UNLINK from the client, RET_SUBMIT and RET_UNLINK from the server; all integers big-endian.
 
-    server   ServerParser.received() -> DevlistRequest | ImportRequest, after `imported()` Submit | Unlink
+    server   ServerParser.received() -> DevlistRequest | ImportRequest, after `imported()` Submit | More | Unlink
     client   parse_import_reply(), then ReplyParser.feed() -> SubmitReply | UnlinkReply
 
 Source: the Linux kernel's documentation, usb/usbip_protocol.
@@ -28,8 +28,13 @@ STATUS_OK, STATUS_BUSY, STATUS_NO_DEVICE = 0, 2, 4
 EPIPE, ECONNRESET, ESHUTDOWN = -32, -104, -108
 MAX_TRANSFER = 16 * 1024 * 1024
 """Octets of one transfer; usbfs of Linux allows as many in all. A project value."""
-POOL, MAX_POOL = 256 * 1024, 2 * 1024 * 1024
-"""Octets of a connection's buffer at first, and beyond which it is not kept. Project values."""
+PIECE = 64 * 1024
+"""An OUT transfer of more octets is handed over in pieces, the first of at least so many: while the rest still comes,
+and while it is in the processor's cache. A project value."""
+POOL = 256 * 1024
+"""Octets of a connection's buffer. A project value."""
+MAX_CONTROL = 0xFFFF
+"""Octets of a control transfer's data (USB 2.0, 9.3.5)."""
 OPERATION_POOL = 256
 """Octets of it before a device is imported: whoever only connects costs no more. A project value."""
 NO_ISO = 0xFFFFFFFF
@@ -84,7 +89,7 @@ class ImportRequest:
 
 
 class Submit(NamedTuple):
-    """A transfer to begin; `data` is what goes OUT."""
+    """A transfer to begin; `data` is what goes OUT, or the beginning of it: the rest comes as `More`."""
 
     seqnum: int
     direction: int
@@ -92,6 +97,13 @@ class Submit(NamedTuple):
     length: int
     setup: bytes
     data: bytes | memoryview
+
+
+class More(NamedTuple):
+    """The next octets of the transfer submitted last."""
+
+    data: bytes | memoryview
+    last: bool
 
 
 class Unlink(NamedTuple):
@@ -117,7 +129,7 @@ class UnlinkReply(NamedTuple):
     status: int
 
 
-Request = DevlistRequest | ImportRequest | Submit | Unlink
+Request = DevlistRequest | ImportRequest | Submit | More | Unlink
 Reply = SubmitReply | UnlinkReply
 
 
@@ -219,20 +231,23 @@ def _text(field: bytes) -> str:
 class ServerParser:
     """What a client sends. `received()` raises FormatError on what is no USB/IP: drop the connection then.
 
-    Octets are read where they stay: into `space()`, of which `received()` is told how many came. What a Submit carries
-    lies there too, and is good until the next `space()`.
+    Octets are read where they stay: into `space()`, of which `received()` is told how many came. What a Submit or More
+    carries lies there too, and is good until the next `space()`.
     """
 
     def __init__(self) -> None:
         self._pool = memoryview(bytearray(OPERATION_POOL))
         self._start = self._end = 0
         self._need = URB_SIZE  # octets of the request at the start, as far as it is known
+        self.left = 0  # octets of the transfer at the start that are still to come
+        self._piece = PIECE
         self._take: Callable[[], Request | None] = self._take_operation
 
-    def imported(self) -> None:
-        """The import was granted: request blocks follow."""
+    def imported(self, piece: int = PIECE) -> None:
+        """The import was granted: request blocks follow; `piece` octets of a transfer at least come at once."""
         self._take = self._take_block
-        pool, have = memoryview(bytearray(POOL)), self._end - self._start
+        self._piece = max(PIECE, piece)
+        pool, have = memoryview(bytearray(max(POOL, 2 * self._piece))), self._end - self._start
         pool[:have] = self._pool[self._start : self._end]
         self._pool, self._start, self._end = pool, 0, have
 
@@ -240,24 +255,28 @@ class ServerParser:
         """Where the next octets go. A big request is not read beyond, so that nothing behind it must be moved."""
         have = self._end - self._start
         if not have:
-            self._start = self._end = 0
-            if len(self._pool) > MAX_POOL:
-                self._pool = memoryview(bytearray(POOL))
-        elif self._start + self._need > len(self._pool):
-            pool = self._pool if self._need <= len(self._pool) else memoryview(bytearray(self._need))
-            pool[:have] = self._pool[self._start : self._end]
-            self._pool, self._start, self._end = pool, 0, have
-        return self._pool[self._end : self._start + self._need if self._need > URB_SIZE else None]
+            self._start, self._end, self._need = 0, 0, URB_SIZE
+        need = self.left or self._need
+        if self._start + need > len(self._pool):
+            self._pool[:have] = self._pool[self._start : self._end]
+            self._start, self._end = 0, have
+        return self._pool[self._end : self._start + need if need > URB_SIZE else None]
 
     def received(self, count: int) -> list[Request]:
         """So many octets came; returns the whole requests. After an import request it waits for `imported()`."""
         self._end += count
         requests: list[Request] = []
-        while (request := self._take()) is not None:
+        take = self._take
+        while self._start < self._end and (request := take()) is not None:
             requests.append(request)
             if isinstance(request, ImportRequest):
                 break
         return requests
+
+    def piece(self, data: bytes) -> More:
+        """Octets that were read past `space()`: the next of the transfer at the start, of which `left` are to come."""
+        self.left -= len(data)
+        return More(data, not self.left)
 
     def feed(self, data: bytes) -> list[Request]:
         """The same with octets from elsewhere; what requests carry is copied."""
@@ -268,7 +287,7 @@ class ServerParser:
             count = min(len(space), len(rest))
             space[:count] = rest[:count]
             came = self.received(count)
-            requests += [one._replace(data=bytes(one.data)) if isinstance(one, Submit) else one for one in came]
+            requests += [one._replace(data=bytes(one.data)) if isinstance(one, Submit | More) else one for one in came]
             rest = rest[count:]
             if not rest:
                 return requests
@@ -291,7 +310,10 @@ class ServerParser:
 
     def _take_block(self) -> Request | None:
         start = self._start
-        if self._end - start < URB_SIZE:
+        if self.left:
+            return self._take_more(start)
+        have = self._end - start - URB_SIZE
+        if have < 0:
             self._need = URB_SIZE
             return None
         command, seqnum, _, direction, endpoint, flags_or_victim, length, _, iso, _, setup = SUBMIT.unpack_from(
@@ -302,14 +324,25 @@ class ServerParser:
             return Unlink(seqnum, flags_or_victim)
         if command != CMD_SUBMIT or direction > IN or endpoint > 15:
             raise FormatError(f"USB/IP command {command}, direction {direction}, endpoint {endpoint} is none", "header")
-        if length > MAX_TRANSFER or iso not in (0, NO_ISO):
+        if length > (MAX_TRANSFER if endpoint else MAX_CONTROL) or iso not in (0, NO_ISO):
             raise FormatError(f"a transfer of {length} octets and {iso} packets is beyond what is served", "header")
-        size = URB_SIZE + (length if direction == OUT else 0)
-        if self._end - start < size:
-            self._need = size
-            return None
+        size = length if direction == OUT else 0
+        if have < size:
+            if have < self._piece:
+                self._need = URB_SIZE + min(size, self._piece)
+                return None
+            size, self.left = have, size - have
+        start += URB_SIZE
         self._start = start + size
-        return Submit(seqnum, direction, endpoint, length, setup, self._pool[start + URB_SIZE : start + size])
+        return Submit(seqnum, direction, endpoint, length, setup, self._pool[start : start + size])
+
+    def _take_more(self, start: int) -> More | None:
+        count = min(self.left, self._end - start)
+        if not count:
+            return None
+        self._start = start + count
+        self.left -= count
+        return More(self._pool[start : start + count], not self.left)
 
 
 class ReplyParser:

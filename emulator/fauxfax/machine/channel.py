@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from fauxfax.clock import Clock, Timer
+from fauxfax.clock import Clock, Watchdog
 from fauxfax.errors import Misuse
 from fauxfax.hostport.jobstream import (
     JobEnded,
@@ -24,6 +24,7 @@ from fauxfax.hostport.jobstream import (
     UpgradeOffered,
 )
 from fauxfax.hostport.port import PortStatus
+from fauxfax.machine.picture import Picture
 from fauxfax.machine.printdesk import PrintDesk
 from fauxfax.machine.recorder import Recorder
 from fauxfax.machine.updates import UpdateDesk
@@ -64,10 +65,9 @@ class Channel:
         self._output = bytearray()
         self._wants_status = False
         self._last_status: Sequence[str] = ()
-        self._picture = bytearray()
-        self._overflown = False
+        self._picture = Picture()
         self._dropped = 0
-        self._silence: Timer | None = None
+        self._silence: Watchdog | None = None
         self._listener: Callable[[], None] | None = None
         self._recorder = device.recorder
         self._number = self._recorder.connection() if self._recorder is not None else 0
@@ -95,10 +95,10 @@ class Channel:
     @property
     def room(self) -> int:
         """See Port: the loader's room while this way in sends a code file, else the receive buffer."""
-        if not self.online or self.pending >= MAX_OUTPUT:
+        device = self._device
+        if len(self._output) >= MAX_OUTPUT or not device.online:
             return 0
-        updates = self._device.updates
-        return updates.room() if updates.owns(self) else self._device.receive_buffer
+        return device.updates.room() if device.updates.owns(self) else device.receive_buffer
 
     @property
     def pending(self) -> int:
@@ -112,7 +112,11 @@ class Channel:
         if self._recorder is not None:
             self._recorder.note(self.way, self._number, "in", bytes(data))
             return
-        for event in self._stream.feed(bytes(data)):
+        octets = bytes(data)
+        if self._stream.passes(octets):
+            self._print(octets)
+            return
+        for event in self._stream.feed(octets):
             self._handle(event)
         self._collect()
 
@@ -186,15 +190,13 @@ class Channel:
 
     def _print(self, data: bytes) -> None:
         """Keep a picture until its end; one that the image memory cannot hold is dropped."""
-        if self._silence is not None:
-            self._silence.cancel()
-        self._silence = self._device.clock.deadline(self._device.prints.job_timeout, self._silent)
-        if self._overflown or len(self._picture) + len(data) > self._device.prints.room:
-            self._overflown = True
-            self._dropped += len(self._picture) + len(data)
-            self._picture.clear()
+        prints, picture = self._device.prints, self._picture
+        if self._silence is None:
+            self._silence = self._device.clock.watchdog(prints.job_timeout, self._silent)
         else:
-            self._picture += data
+            self._silence.kick()
+        picture.spoilt = picture.spoilt or len(picture) + len(data) > prints.room
+        picture.add(data)
 
     def _silent(self) -> None:
         """A PC that only copies a file to a printer says no end: silence is one."""
@@ -206,9 +208,10 @@ class Channel:
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
-        picture, dropped, self._dropped = bytes(self._picture), self._dropped, 0
-        self._picture.clear()
-        self._overflown = False
+        dropped, self._dropped = self._dropped, 0
+        if self._picture.spoilt:
+            dropped += len(self._picture)
+        picture = self._picture.take()
         if dropped:
             self._device.prints.drop(self.way, dropped)
         if picture:

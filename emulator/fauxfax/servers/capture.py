@@ -6,16 +6,13 @@
     Peripheral(port, capture.parallel().happened, …)
     machine.events.subscribe(capture.hear)
 
-Blocks are gathered for FLUSH_SECONDS and then written whole: a killed process leaves a file that can be read.
+The file is a `BoundedFile`: a killed process leaves one that can be read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import logging
-import os
 import struct
 import time
 from collections.abc import Callable
@@ -24,19 +21,15 @@ from pathlib import Path
 
 from fauxfax.capture import parallel, pcapng
 from fauxfax.capture.tcp import Address, Conversation, End
-from fauxfax.capture.urb import HEADER_SIZE, Recorder
-from fauxfax.errors import Misuse
+from fauxfax.capture.urb import DIRECTION_IN, HEADER_SIZE, Octets, Recorder
 from fauxfax.events import FaultFired, FirmwareStarted, PoweredOff, PoweredOn, Record
 from fauxfax.hostport.ieee1284 import Levels, Phase
 from fauxfax.hostport.usb import Outcome, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import CONFIGURATION, Kind
 from fauxfax.hostport.vcd import VcdTrace
+from fauxfax.servers.boundedfile import FLUSH_SECONDS, BoundedFile
 from fauxfax.servers.tap import Tap
 
-FLUSH_SECONDS = 0.02
-"""Real seconds for which blocks are gathered before they are written. A project value."""
-LARGE = 32 * 1024
-"""A block of so many octets is written at once, which spares a copy; nor do more gather. A project value."""
 SHOWN_PORTS = {"smtp": 25, "raw": 9100, "lpd": 515, "ftp": 21}
 """The port the machine's end has in the capture, so that dissectors know the protocol wherever it listened."""
 DEFAULT_SNAP = 8 * 1024
@@ -45,94 +38,6 @@ BUS = 1
 STATUS = {Outcome.DONE: 0, Outcome.STALLED: -32, Outcome.CANCELLED: -104, Outcome.GONE: -108}
 """How a block ended, as errno of Linux has it."""
 _SETUP = struct.Struct("<BBHHH")
-log = logging.getLogger(__name__)
-
-
-class BoundedFile:
-    """A file that is written from its beginning and ends at a limit; what fails is said once, and nothing raises.
-
-    Args:
-        path: made anew.
-        limit: octets.
-        key: the setting that has the limit, for whoever reads the log.
-    """
-
-    def __init__(self, path: Path, limit: int, key: str) -> None:
-        try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise Misuse(f"capture {path}: {error.strerror}; name another file") from None
-        self.path = path
-        self.ended = False
-        self._limit = limit
-        self._key = key
-        self._size = 0
-        self._gathered: list[bytes] = []
-        self._gathered_size = 0
-        self._flushing = False
-
-    def write(self, size: int, parts: tuple[bytes | memoryview, ...]) -> None:
-        """Take so many octets that belong together: all of them get into the file, or none."""
-        if self.ended:
-            return
-        if self._size + self._gathered_size + size > self._limit:
-            self.flush()
-            log.warning("capture: %s ends at %d octets; %s allows no more", self.path, self._size, self._key)
-            self.ended = True
-        elif size >= LARGE:
-            self.flush()
-            self._put(parts, size)
-        else:
-            self._gathered.append(b"".join(parts))
-            self._gathered_size += size
-            if self._gathered_size >= LARGE:
-                self.flush()
-            elif not self._flushing:
-                self._flush_soon()
-
-    def flush(self) -> None:
-        """Write what was gathered."""
-        self._flushing = False
-        if self._gathered:
-            gathered = b"".join(self._gathered)
-            self._gathered.clear()
-            self._gathered_size = 0
-            self._put((gathered,), len(gathered))
-
-    def close(self) -> None:
-        """Write the rest, and let go of the file."""
-        self.flush()
-        self.ended = True
-        os.close(self._file)
-
-    def _flush_soon(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # a machine without an event loop: there is no later
-            self.flush()
-        else:
-            self._flushing = True
-            loop.call_later(FLUSH_SECONDS, self._flush_now)
-
-    def _flush_now(self) -> None:
-        if not self.ended:
-            self.flush()
-
-    def _put(self, parts: tuple[bytes | memoryview, ...], size: int) -> None:
-        if self.ended:
-            return
-        try:
-            complete = os.writev(self._file, parts) == size
-            reason = "no room"
-        except OSError as error:
-            complete, reason = False, error.strerror or "it cannot be written"
-        if complete:
-            self._size += size
-            return
-        self.ended = True
-        with contextlib.suppress(OSError):  # a pipe has no end to cut off
-            os.ftruncate(self._file, self._size)
-        log.warning("capture: %s ends at %d octets: %s", self.path, self._size, reason)
 
 
 class Capture:
@@ -146,8 +51,7 @@ class Capture:
 
     def __init__(self, path: Path, *, limit: int, snap: int = DEFAULT_SNAP) -> None:
         self._file = BoundedFile(path, limit, "capture.limit")
-        self._now: Callable[[], int] = time.time_ns
-        self._writer = pcapng.Writer(self._file.write, self._now, "fauxfax")
+        self._writer = pcapng.Writer(self._file.write, time.time_ns, "fauxfax")
         self._snap = min(snap, pcapng.MAX_SNAP - HEADER_SIZE)
         self._interfaces: dict[str, int] = {}
         self._blocks = itertools.count(1)
@@ -174,7 +78,7 @@ class Capture:
 
     def usb(self) -> UsbWatcher:
         """A watcher for one more cable in the USB plug."""
-        return UsbWatcher(self._recorder, self._writer.comment)
+        return UsbWatcher(self._recorder, self._writer.comment, self._snap)
 
     def parallel(self, beside: Callable[[Levels], None] | None = None) -> ParallelScope:
         """A scope for the parallel cable; another one may look `beside` it."""
@@ -211,8 +115,8 @@ class Capture:
     def _recorder(self) -> Recorder:
         interface = self._interface(pcapng.LINK_USB, "usb", "the USB plug")
         return Recorder(
-            partial(self._writer.packet, interface),
-            self._now,
+            self._writer,
+            interface,
             BUS,
             next(self._devices),
             self._blocks,
@@ -228,7 +132,9 @@ class Capture:
 class UsbWatcher:
     """See `hostport.usbwatch.Watcher`. Each attachment is a device of its own."""
 
-    def __init__(self, recorder: Callable[[], Recorder], comment: Callable[[str], object]) -> None:
+    def __init__(self, recorder: Callable[[], Recorder], comment: Callable[[str], object], snap: int) -> None:
+        self.now: Callable[[], int] = time.time_ns
+        self.snap = snap
         self._make_recorder = recorder
         self._comment = comment
         self._recorder: Recorder | None = None
@@ -237,30 +143,40 @@ class UsbWatcher:
         """Most ways in tell the host what the device is by themselves; a dissector has to be told, too."""
         self._recorder = self._make_recorder()
         self._comment("enumeration, as this program tells it")
+        at = self.now()
         for kind, descriptor in ((Kind.DEVICE, device), (Kind.CONFIGURATION, configuration)):
-            self.controlled(Setup(0x80, 6, kind << 8, 0, len(descriptor)), descriptor)
-        self.controlled(Setup(0x00, 9, CONFIGURATION, 0, 0), b"")
+            self.controlled(Setup(0x80, 6, kind << 8, 0, len(descriptor)), descriptor, at)
+        self.controlled(Setup(0x00, 9, CONFIGURATION, 0, 0), b"", at)
 
-    def controlled(self, setup: Setup, reply: bytes | None) -> None:
+    def controlled(self, setup: Setup, reply: bytes | None, at: int) -> None:
         """See Watcher."""
         if self._recorder is not None:
-            self._recorder.control(_SETUP.pack(*setup), reply, STATUS[Outcome.STALLED] if reply is None else 0)
+            self._recorder.control(_SETUP.pack(*setup), reply, STATUS[Outcome.STALLED] if reply is None else 0, at)
 
-    def submitted(self, transfer: Transfer) -> object:
+    def submitted(self, transfer: Transfer, data: Octets, at: int) -> object:
         """See Watcher."""
-        if self._recorder is None:
+        recorder = self._recorder
+        if recorder is None:
             return None
-        reads = transfer.endpoint >= 0x80
-        number = self._recorder.submit(transfer.endpoint, transfer.length, b"" if reads else transfer.data)
-        return self._recorder, number
+        outgoing = b"" if transfer.endpoint & DIRECTION_IN else data
+        return recorder, recorder.submit(transfer.endpoint, transfer.length, outgoing, at)
 
-    def ended(self, token: object, transfer: Transfer) -> None:
+    def ended(self, token: object, transfer: Transfer, at: int) -> None:
         """See Watcher."""
         if isinstance(token, tuple):
             recorder, number = token
-            data = transfer.data if transfer.endpoint >= 0x80 else b""
-            status = STATUS[transfer.outcome or Outcome.GONE]
-            recorder.complete(number, transfer.endpoint, status, transfer.actual, data)
+            data = transfer.data if transfer.endpoint & DIRECTION_IN else b""
+            recorder.complete(number, transfer.endpoint, _status(transfer), transfer.actual, data, at)
+
+    def sent(self, transfer: Transfer, data: Octets, began: int, at: int) -> None:
+        """See Watcher."""
+        if self._recorder is not None:
+            status = _status(transfer)
+            self._recorder.sent(transfer.endpoint, transfer.length, data, began, status, transfer.actual, at)
+
+
+def _status(transfer: Transfer) -> int:
+    return 0 if transfer.outcome is Outcome.DONE else STATUS[transfer.outcome or Outcome.GONE]
 
 
 class ParallelScope:

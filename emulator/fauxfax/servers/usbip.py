@@ -3,19 +3,26 @@
 Importing a device is plugging the cable in, closing the connection is pulling it. A machine that restarts closes the
 connection: to the client that is an unplug for good, it attaches again. asyncio sets TCP_NODELAY by itself; without
 it every round trip would cost 44 ms. The framing is never broken, not even to inject a fault: a half-sent reply hangs
-the client's kernel.
+the client's kernel; nor is a transfer answered before all of it has come.
+
+A client that was answered mostly comes back within some microseconds, sooner than a trip through the event loop takes.
+So a connection waits for it by itself for a moment before it goes back to the loop: see LINGER.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import select
+import sys
+import time
 from collections.abc import Callable, Sequence
 
 from fauxfax.clock import Clock
 from fauxfax.errors import FormatError
 from fauxfax.hostport import usbip
-from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
+from fauxfax.hostport.usb import DIRECTION_IN, Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import BIDIRECTIONAL, PRINTER_CLASS, PRINTER_SUBCLASS, Speed
 from fauxfax.servers.streams import BACKLOG
 
@@ -28,7 +35,14 @@ MAX_WAITING = 1024
 """Transfers of one client that may wait at a time; no host has so many. A project value."""
 MAX_HELD = 64 * 1024 * 1024
 """Octets of them, beyond which no more are taken. A project value."""
-DIRECTION_IN = 0x80
+LINGER = 50e-6
+"""Real seconds for which a client that was just answered is waited for outside the event loop. A project value."""
+TURN = 0.001
+"""Real seconds after which everybody else gets their turn, however quick a client is. A project value."""
+FD_SETSIZE = 1024
+"""Descriptors from this number on are beyond `select`."""
+MAX_MISSES = 6
+"""Each time in a row that nothing came doubles how often a client is not waited for, up to 2**6. A project value."""
 IMPORT_SECONDS = 30.0
 """A connection that has imported nothing by then is closed (machine seconds). A project value."""
 STATUS = {
@@ -84,8 +98,11 @@ class Block(Transfer):
     __slots__ = ("seqnum",)
 
     def __init__(self, request: usbip.Submit, done: Callable[[Transfer], None]) -> None:
-        super().__init__(request.endpoint | request.direction << 7, request.data, request.length, done)
-        self.seqnum = request.seqnum
+        self.seqnum, direction, endpoint, self.length, _, self.data = request
+        self.endpoint = endpoint | direction << 7
+        self.done = done
+        self.actual = 0
+        self.outcome = None
 
 
 class UsbipConnection(asyncio.BufferedProtocol):
@@ -98,14 +115,18 @@ class UsbipConnection(asyncio.BufferedProtocol):
         self._function: PrinterFunction | None = None
         self._waiting: dict[int, Block] = {}
         self._held = 0
+        self._incoming: Block | None = None
         self._replies: list[bytes] = []
         self._handling = False
+        self._misses = self._sulking = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the client in, unless too many are here."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._peer = transport.get_extra_info("peername")
+        self._descriptor: int = transport.get_extra_info("socket").fileno()
+        self._lingers = sys.platform != "win32" and self._descriptor < FD_SETSIZE
         if len(self._server.connections) >= MAX_CONNECTIONS:
             log.warning("usbip: %s dropped: %d connections are open", self._peer, MAX_CONNECTIONS)
             transport.abort()
@@ -118,20 +139,61 @@ class UsbipConnection(asyncio.BufferedProtocol):
         return self._parser.space()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Requests, or pieces of them. What they bring about at once is answered in one go."""
-        self._handling = True
+        """Requests, or pieces of them, and more of them while they come quickly."""
         try:
-            requests = self._parser.received(nbytes)
-            while requests and not self._transport.is_closing():
-                for request in requests:
-                    self._handle(request)
-                requests = self._parser.received(0)
+            self._serve(self._parser.received(nbytes))
+            if self._function is not None and self._lingers:
+                end = time.perf_counter() + TURN
+                while (requests := self._linger(end)) is not None:
+                    self._serve(requests)
         except FormatError as error:
             log.warning("usbip: %s dropped: %s", self._peer, error)
             self.abort()
-        finally:
-            self._handling = False
-        self._flush()
+
+    def _serve(self, requests: list[usbip.Request]) -> None:
+        """Several requests are answered in one go; a single one is answered before it is looked into."""
+        self._handling = len(requests) > 1
+        while requests and not self._transport.is_closing():
+            for request in requests:
+                self._handle(request)
+            if not isinstance(requests[-1], usbip.ImportRequest):
+                break
+            requests = self._parser.received(0)
+        self._handling = False
+        if self._replies:
+            self._flush()
+
+    def _linger(self, end: float) -> list[usbip.Request] | None:
+        """What comes within LINGER, and before the `end` of this turn; None if nothing does, for whatever reason."""
+        if self._sulking:
+            self._sulking -= 1
+            return None
+        if time.perf_counter() > end or not self._transport.is_reading():
+            return None
+        try:
+            return self._read()
+        except BlockingIOError:
+            return [] if self._comes() else None
+        except OSError:
+            return None  # it is for the transport to find out why
+
+    def _comes(self) -> bool:
+        """Whether something comes within LINGER. This thread sleeps meanwhile: the client may need its core."""
+        if select.select((self._descriptor,), (), (), LINGER)[0]:
+            self._misses = 0
+            return True
+        self._misses = min(self._misses + 1, MAX_MISSES)
+        self._sulking = (1 << self._misses) - 2
+        return False
+
+    def _read(self) -> list[usbip.Request] | None:
+        """What is there now. Raises BlockingIOError if nothing is."""
+        parser, descriptor = self._parser, self._descriptor
+        if parser.left:
+            data = os.read(descriptor, min(parser.left, usbip.PIECE))
+            return [parser.piece(data)] if data else None
+        count = os.readv(descriptor, (parser.space(),))
+        return parser.received(count) if count else None
 
     def pause_writing(self) -> None:
         """The client does not read its replies: take no more requests from it."""
@@ -158,6 +220,8 @@ class UsbipConnection(asyncio.BufferedProtocol):
         match request:
             case usbip.Submit():
                 self._submit(request)
+            case usbip.More(data, last):
+                self._more(data, last=last)
             case usbip.Unlink():
                 self._unlink(request)
             case usbip.ImportRequest(busid):
@@ -167,9 +231,10 @@ class UsbipConnection(asyncio.BufferedProtocol):
                 self._replies.append(usbip.pack_devlist_reply(self._server.exports(), interface))
 
     def _flush(self) -> None:
-        if self._replies and not self._transport.is_closing():
-            self._transport.write(b"".join(self._replies))
-        self._replies.clear()
+        if self._replies:
+            if not self._transport.is_closing():
+                self._transport.write(b"".join(self._replies) if len(self._replies) > 1 else self._replies[0])
+            self._replies.clear()
 
     def _close(self) -> None:
         """Say what is to be said, then pull the cable; whoever does not listen does not keep it."""
@@ -193,7 +258,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
             self.number, self._function = number, function
             function.on_attachment(self._close)
             self._patience.cancel()
-            self._parser.imported()
+            self._parser.imported(function.first)
             self._replies.append(usbip.pack_import_reply(_export(number, function)))
 
     def _refuse(self, status: int) -> None:
@@ -207,43 +272,75 @@ class UsbipConnection(asyncio.BufferedProtocol):
             self._control(function, request)
             return
         block = Block(request, self._done)
+        if len(request.data) < request.length and request.direction == usbip.OUT:
+            self._incoming = block
         function.submit(block)
+        if block.outcome is None:
+            self._keep(block)
+
+    def _more(self, data: bytes | memoryview, *, last: bool) -> None:
+        """The next octets of a transfer; one that has ended is answered when the client has said all of it."""
+        block = self._incoming
+        assert block is not None
+        assert self._function is not None
+        if last:
+            self._incoming = None
+        if block.outcome is not None:
+            if last:
+                self._done(block)
+            return
+        self._function.extend(block, data)
         if block.outcome is None:
             self._keep(block)
 
     def _keep(self, block: Block) -> None:
         """It has to wait: its data leave the parser's buffer."""
-        if block.seqnum in self._waiting or len(self._waiting) >= MAX_WAITING or self._held > MAX_HELD:
+        if block.data or block is not self._incoming:
+            self._wait_for(block)
+        if block.data and not isinstance(block.data, bytearray):
+            block.data = bytearray(block.data)
+
+    def _wait_for(self, block: Block) -> None:
+        known = self._waiting.get(block.seqnum)
+        if known is block:
+            return
+        if known is not None or len(self._waiting) >= MAX_WAITING or self._held > MAX_HELD:
             raise FormatError(
                 f"{len(self._waiting)} transfers with {self._held} octets wait, or one of this number does",
                 f"transfer {block.seqnum}",
             )
-        block.data = bytes(block.data)
-        self._held += len(block.data)
+        self._held += 0 if block.endpoint & DIRECTION_IN else block.length
         self._waiting[block.seqnum] = block
 
     def _done(self, transfer: Transfer) -> None:
         assert isinstance(transfer, Block)
+        if transfer is self._incoming:
+            return  # not before its last octet has come, see `_more`
         if self._waiting.pop(transfer.seqnum, None) is not None:
             self._held -= 0 if transfer.endpoint & DIRECTION_IN else transfer.length
         if transfer.outcome is Outcome.CANCELLED:
             return  # what was taken back is never completed
         data = bytes(transfer.data) if transfer.endpoint & DIRECTION_IN else b""
-        status = STATUS[transfer.outcome or Outcome.GONE]
-        self._replies.append(usbip.pack_submit_reply(transfer.seqnum, status, transfer.actual, data))
-        if not self._handling:
-            self._flush()
+        status = 0 if transfer.outcome is Outcome.DONE else STATUS[transfer.outcome or Outcome.GONE]
+        self._reply(usbip.pack_submit_reply(transfer.seqnum, status, transfer.actual, data))
 
     def _control(self, function: PrinterFunction, request: usbip.Submit) -> None:
-        setup = Setup.parse(request.setup)
-        reply = function.control(setup)
-        if reply is None:
-            self._replies.append(usbip.pack_submit_reply(request.seqnum, usbip.EPIPE, 0))
-        elif request.direction == usbip.IN:
-            reply = reply[: request.length]
-            self._replies.append(usbip.pack_submit_reply(request.seqnum, 0, len(reply), reply))
-        else:
-            self._replies.append(usbip.pack_submit_reply(request.seqnum, 0, len(request.data)))
+        def answer(reply: bytes | None) -> None:
+            if reply is None:
+                packet = usbip.pack_submit_reply(request.seqnum, usbip.EPIPE, 0)
+            elif request.direction == usbip.IN:
+                reply = reply[: request.length]
+                packet = usbip.pack_submit_reply(request.seqnum, 0, len(reply), reply)
+            else:
+                packet = usbip.pack_submit_reply(request.seqnum, 0, len(request.data))
+            self._reply(packet)
+
+        function.request(Setup.parse(request.setup), answer)
+
+    def _reply(self, packet: bytes) -> None:
+        self._replies.append(packet)
+        if not self._handling:
+            self._flush()
 
     def _unlink(self, request: usbip.Unlink) -> None:
         """A transfer that is taken back is never completed; one that had ended is not taken back."""

@@ -1,0 +1,139 @@
+"""A file that grows as a machine runs: written by a thread of its own, so that the machine does not wait for the disk.
+
+What is written is gathered for FLUSH_SECONDS, or until there is a batch of it. A batch is whatever was taken whole, so
+a killed process leaves a file that ends between two blocks, without those that the thread had not written yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+from pathlib import Path
+from queue import Queue
+
+from fauxfax.errors import Misuse
+
+FLUSH_SECONDS = 0.02
+"""Real seconds for which blocks are gathered before they are written. A project value."""
+LARGE = 32 * 1024
+"""A block of so many octets is a batch of its own, which spares a copy. A project value."""
+BATCH = 256 * 1024
+"""Octets of smaller blocks that make a batch. A project value."""
+MAX_BATCHES = 64
+"""Batches that may wait for the disk; then the machine waits, too. A project value."""
+Batch = tuple[bytes, ...]
+log = logging.getLogger(__name__)
+
+
+class BoundedFile:
+    """A file that is written from its beginning and ends at a limit; what fails is said once, and nothing raises.
+
+    Without a running event loop each block is written at once, by whoever brings it.
+
+    Args:
+        path: made anew.
+        limit: octets.
+        key: the setting that has the limit, for whoever reads the log.
+    """
+
+    def __init__(self, path: Path, limit: int, key: str) -> None:
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise Misuse(f"capture {path}: {error.strerror}; name another file") from None
+        self.path = path
+        self.ended = False
+        self._limit = limit
+        self._key = key
+        self._taken = 0
+        self._gathered: list[bytes] = []
+        self._filled = 0
+        self._flushing = False
+        self._batches: Queue[Batch | None] = Queue(MAX_BATCHES)
+        self._thread: threading.Thread | None = None
+        self._written = 0  # this and the next belong to the thread, if there is one
+        self._failed = False
+
+    def write(self, size: int, parts: Batch) -> None:
+        """Take so many octets that belong together: all of them get into the file, or none."""
+        if self.ended:
+            return
+        if self._taken + size > self._limit:
+            self.flush()
+            log.warning("capture: %s ends at %d octets; %s allows no more", self.path, self._taken, self._key)
+            self.ended = True
+            return
+        self._taken += size
+        if size >= LARGE:
+            self.flush()
+            self._hand_over(parts)
+            return
+        self._gathered += parts
+        self._filled += size
+        if self._filled >= BATCH:
+            self.flush()
+        elif not self._flushing:
+            self._flush_soon()
+
+    def flush(self) -> None:
+        """Let what was gathered be written."""
+        if self._filled:
+            batch = b"".join(self._gathered)
+            self._gathered.clear()
+            self._filled = 0
+            self._hand_over((batch,))
+
+    def close(self) -> None:
+        """Write the rest, and let go of the file."""
+        self.flush()
+        self.ended = True
+        if self._thread is not None:
+            self._batches.put(None)
+            self._thread.join()
+        os.close(self._file)
+
+    def _flush_soon(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a machine without an event loop: there is no later
+            self.flush()
+        else:
+            self._flushing = True
+            loop.call_later(FLUSH_SECONDS, self._flush_now)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_batches, name="capture", daemon=True)
+                self._thread.start()
+
+    def _flush_now(self) -> None:
+        self._flushing = False
+        self.flush()
+
+    def _hand_over(self, batch: Batch) -> None:
+        if self._thread is not None:
+            self._batches.put(batch)
+        else:
+            self._put(batch)
+
+    def _write_batches(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            self._put(batch)
+
+    def _put(self, batch: Batch) -> None:
+        if self._failed:
+            return
+        size = sum(map(len, batch))
+        try:
+            complete = os.writev(self._file, batch) == size
+            reason = "no room"
+        except OSError as error:
+            complete, reason = False, error.strerror or "it cannot be written"
+        if complete:
+            self._written += size
+            return
+        self.ended = self._failed = True
+        with contextlib.suppress(OSError):  # a pipe has no end to cut off
+            os.ftruncate(self._file, self._written)
+        log.warning("capture: %s ends at %d octets: %s", self.path, self._written, reason)
