@@ -40,10 +40,11 @@ ACTIONS = {
     "jam": (r"", "jam"),
     "cover-open": (r"", "cover-open"),
     "cut": (r"", "cut"),
+    "hang": (r"(\d+(\.\d+)?)?", "hang 2.5"),
 }
 POINTS = (
     "connect", "helo", "ehlo", "mail", "send", "soml", "saml", "rcpt", "data", "dot", "rset", "noop", "quit",
-    "vrfy", "expn", "help", "turn", "document", "page", "update", "commit", "restart",
+    "vrfy", "expn", "help", "turn", "document", "page", "update", "commit", "restart", "boot",
 )  # fmt: skip
 GRAMMAR = (
     "POINT [KEY=VALUE]... -> ACTION [ARGUMENT], for example: rcpt recipient=*@example.org nth=2 -> reply 451 try later"
