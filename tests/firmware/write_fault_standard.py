@@ -1,6 +1,6 @@
 """Runs every fault on every geometry and layout and writes what held: `python tests/firmware/write_fault_standard.py`.
 
-With geometries as arguments it only prints their lines.
+With geometries as arguments only their columns are renewed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def cells() -> dict[tuple[str, str, int], str]:
         elif line.startswith("| F") and not line.startswith("| Fault"):
             what, *words = (word.strip() for word in line.split("|")[2:-1])
             for geometry, word in zip(COLUMNS[layout], words, strict=True):
-                read[geometry, layout, numbers[what]] = word
+                read[geometry, layout, numbers[what]] = word  # KeyError: the page has a line of a fault that is no more
     return read
 
 
@@ -46,7 +46,7 @@ def all_cells() -> list[tuple[str, str, int]]:
     return sorted(found, key=lambda cell: not FAULTS[cell[2]].what.startswith("three"))
 
 
-def table(found: dict[tuple[str, str, int], tuple[int, int]]) -> str:
+def table(found: dict[tuple[str, str, int], str]) -> str:
     """Markdown: a table for each layout, a line for each fault, a column for each geometry."""
     lines = []
     for layout, geometries in COLUMNS.items():
@@ -54,27 +54,22 @@ def table(found: dict[tuple[str, str, int], tuple[int, int]]) -> str:
         lines += ["|---|---|" + "---:|" * len(geometries)]
         for number, fault in enumerate(FAULTS):
             if layout in fault.layouts:
-                words = [_cell(found.get((geometry, layout, number))) for geometry in geometries]
+                words = [found.get((geometry, layout, number), "") for geometry in geometries]
                 lines.append(f"| {fault.name} | {fault.what} | " + " | ".join(words) + " |")
         lines.append("")
-    held, cases = (sum(column) for column in zip(*found.values(), strict=True))
+    held, cases = (sum(map(int, column)) for column in zip(*(w.split("/") for w in found.values() if w), strict=True))
     return "\n".join([*lines, f"In all: {held} of {cases} cases held.", ""])
-
-
-def _cell(found: tuple[int, int] | None) -> str:
-    return "" if found is None else "{}/{}".format(*found)
 
 
 def main() -> None:
     keys = [cell for cell in all_cells() if not sys.argv[1:] or cell[0] in sys.argv[1:]]
+    found = cells() if sys.argv[1:] else {}
     with ProcessPoolExecutor() as pool:
-        results = list(pool.map(measure, *zip(*keys, strict=True)))
-    if sys.argv[1:]:
-        for (geometry, layout, number), (held, cases) in zip(keys, results, strict=True):
-            print(geometry, layout, FAULTS[number].name, FAULTS[number].what, f"{held}/{cases}")
-        return
+        for key, (held, cases) in zip(keys, pool.map(measure, *zip(*keys, strict=True)), strict=True):
+            found[key] = f"{held}/{cases}"
+            print(*key[:2], FAULTS[key[2]].name, FAULTS[key[2]].what, found[key], flush=True)
     head, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text(head + BEGIN + table(dict(zip(keys, results, strict=True))) + END + rest.split(END)[1])
+    PAGE.write_text(head + BEGIN + table(found) + END + rest.split(END)[1])
 
 
 if __name__ == "__main__":
