@@ -158,8 +158,11 @@ class Loader:
         return None
 
     def status(self) -> UpdateStatus:
-        """Where the update is."""
-        image = self._update.image
+        """Where the update is. Why it is being refused is told at once, and survives a power-off a moment later."""
+        image, refused = self._update.image, self._update.refusal
+        last = self._update.attempt
+        if self.state is State.REFUSED:
+            last = self._update.attempt_now(self._update.refused_in, refused.reason, refused.offset)
         return UpdateStatus(
             state=self.state,
             component=image.header.name if image else "",
@@ -169,7 +172,7 @@ class Loader:
             sha256=self._update.stored_digest(),
             done=self._update.done,
             total=self._update.total,
-            last=self._update.attempt,
+            last=last,
         )
 
     # Moving on ---------------------------------------------------------------------------------------------------

@@ -34,7 +34,13 @@ def status(machine: Machine) -> dict[str, Any]:
             "done": update.done,
             "total": update.total,
             "last": last
-            and {"version": last.version, "stage": last.stage, "reason": last.reason, "offset": last.offset},
+            and {
+                "version": last.version,
+                "stage": last.stage,
+                "reason": last.reason,
+                "offset": last.offset,
+                "forced": last.forced,
+            },
         },
         "memory": {"documents": machine.memory.documents, "free_bytes": machine.memory.free_bytes},
         "panel": list(machine.panel.lines),
@@ -123,5 +129,6 @@ def _upgrade_lines(machine: Machine) -> list[str]:
             f"LASTSTAGE={last.stage}",
             f"LASTREASON={last.reason}",
             f"LASTOFFSET={last.offset}",
+            f"LASTFORCED={'ON' if last.forced else 'OFF'}",
         ]
     return lines

@@ -33,6 +33,7 @@ class LastAttempt:
     stage: str
     reason: str
     offset: int
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,7 @@ def _status(fields: dict[str, str]) -> Status:
         fields.get("LASTSTAGE", ""),
         fields.get("LASTREASON", ""),
         _number(fields, "LASTOFFSET"),
+        fields.get("LASTFORCED", "") == "ON",
     )
     return Status(
         state=state,
