@@ -135,6 +135,28 @@ def test_ctrl_c_leaves_a_machine_in_a_named_state_and_the_same_command_goes_on(t
         machine.stop()
 
 
+def test_ctrl_c_in_any_phase_names_the_state_and_the_same_command_ends_well(tmp_path: Path, build: Build) -> None:
+    machine = MachineProcess(tmp_path / "slow", clock="x10").start()
+    where = ["local-update", "--json", "--force-downgrade", "--port", link(machine)]
+    try:
+        for number, phase in enumerate(("check", "send", "verify", "rewrite", "restart")):
+            path = build("scn", "V10100" if number % 2 else "V10200")
+            command = [sys.executable, "-m", "fauxfax_tools", *where, str(path)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tool:
+                assert tool.stdout is not None
+                for line in tool.stdout:
+                    if json.loads(line).get("phase") == phase:
+                        tool.send_signal(signal.SIGINT)
+                        break
+                last = json.loads(tool.stdout.read().splitlines()[-1])
+            assert (tool.returncode, last["result"]) == (Exit.INTERRUPTED, "interrupted"), phase
+            assert "run the same command again" in last["text"] or "goes on by itself: leave it on" in last["text"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == Exit.DONE, f"after Ctrl-C in {phase}: {done.stdout}"
+    finally:
+        machine.stop()
+
+
 @pytest.mark.parametrize("version", ["V10100", "V10300"], ids=["DATA is 354", "DATA is 250, lock-step"])
 def test_a_fax_arrives_as_it_was_sent(uf8000: MachineProcess, build: Build, tmp_path: Path, version: str) -> None:
     run(["local-update", "--port", link(uf8000), "--force-downgrade", str(build("sc", version))])
