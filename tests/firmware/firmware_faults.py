@@ -69,7 +69,7 @@ def three_cuts(geometry: str, layout: str) -> Cases:
     yield from all_sequences(Sweep(geometry, layout, "set"), main_cuts, main_cuts, main_cuts)
 
 
-def three_cuts_of_every_kind(geometry: str, layout: str) -> Cases:
+def three_of_every_kind(geometry: str, layout: str) -> Cases:
     yield from all_sequences(Sweep(geometry, layout), every_cut, every_cut, main_cuts)
 
 
@@ -379,7 +379,13 @@ FAULTS = (  # the numbers are those of the table in docs/reference/fault-standar
     Fault("F1", "power lost before, within and after each erase and program", one_cut),
     Fault("F2", "power lost twice: every pair of all cuts", two_cuts),
     Fault("F2", "power lost three times: every triple of main cuts, of the set", three_cuts),
-    Fault("F2", "three times: every pair of all cuts, then main cuts", three_cuts_of_every_kind, geometries=(UNIFORM,)),
+    Fault(
+        "F2",
+        "three times: every pair of all cuts, then main cuts",
+        three_cuts_of_every_kind,
+        ("staged", "dual"),
+        (UNIFORM,),
+    ),
     Fault("F3", "power lost between any two steps", between_steps),
     Fault("F4", "each header octet, each block, swapped blocks", spoilt_files),
     Fault("F5 F6 F17", "wrong image, version rules; then a good one", wrong_images),

@@ -1,4 +1,4 @@
-"""A firmware that hangs: the watchdog restarts it, and what comes of it is the loader's to decide. All in machine time."""
+"""A firmware that hangs: the watchdog restarts it, and what comes of it is the loader's to decide. In machine time."""
 
 from __future__ import annotations
 
