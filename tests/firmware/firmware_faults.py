@@ -382,7 +382,7 @@ FAULTS = (  # the numbers are those of the table in docs/reference/fault-standar
     Fault(
         "F2",
         "three times: every pair of all cuts, then main cuts",
-        three_cuts_of_every_kind,
+        three_of_every_kind,
         ("staged", "dual"),
         (UNIFORM,),
     ),
