@@ -105,7 +105,8 @@ def test_a_carrier_is_answered_when_the_file_is_installed(
 ) -> None:
     run(["local-update", "--port", link(uf8000), "--force-downgrade", str(build("sc", "V10200"))])
     port = ["--port", str(uf8000.ports[via])]
-    by_carrier = ["network-update", "--host", "127.0.0.1", "--via", via, *port, "--real", "--yes"]
+    known = ["--real", "--yes"] if via == "lpd" else []  # LPD has no place for who it is, FTP's login says EMU
+    by_carrier = ["network-update", "--host", "127.0.0.1", "--via", via, *port, *known]
     assert run([*by_carrier, str(build("sc", "V10300"))]) == Exit.DONE
     assert uf8000.status()["firmware"]["SC"] == "V10300"
     assert run([*by_carrier, str(build("sc", "V10200"))]) == Exit.REFUSED

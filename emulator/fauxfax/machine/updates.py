@@ -330,7 +330,7 @@ class UpdateDesk:
         """An update that was taken is refused: say why, on the panel for a while and in the journal for good."""
         if (last := self.loader.status().last) is not None:
             what = f"{last.component} {last.version}: " if last.version else ""
-            self._journal(self._way, RESULT_REFUSED, f"{what}{last.reason}")
+            self._journal(self._way, RESULT_REFUSED, f"{what}{last.reason.removeprefix(what)}")
         self._show_failure()
 
     def _show_failure(self) -> None:

@@ -145,6 +145,7 @@ def _find_model(text: str) -> str:
 
 
 def _find_serial(text: str) -> str:
-    """The serial number in a device id or a reply."""
+    """The serial number in a device id or a reply, or that of an emulated machine in its FTP login."""
     found = re.search(r"\b(?:SN|SERN|SERIAL|SERIALNUMBER)[:=]\s*\"?([^;\"\r\n]+)", text)
+    found = found or re.search(r"^230 Logged in to (EMU\w*)", text, re.MULTILINE)
     return found[1].strip() if found else ""
