@@ -205,7 +205,8 @@ class Sweep:
         for part, flash in enumerate(device.parts):
 
             def hook(operation: Operation, part: int = part) -> None:
-                befall(device, part, replace(operation, number=next(count)))
+                number = next(count)
+                befall(device, part, operation if operation.number == number else replace(operation, number=number))
 
             flash.hook = hook
         violation = None

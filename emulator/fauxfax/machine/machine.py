@@ -181,8 +181,7 @@ class Machine:
             self.engine.power_on()
         self.refresh()
         self.updates.started(boot)
-        if self.profile is not None:
-            self.watchdog.started()
+        self.watchdog.started()
 
     def restart(self) -> None:
         """The loader asks for a restart: the bus goes away, then comes back."""

@@ -23,8 +23,8 @@ class Watchdog:
         self.hung = False
 
     def started(self) -> None:
-        """A firmware has started: a rule may let it hang."""
-        rule = self._machine.faults.ask("boot")
+        """The loader has started what there is: if that is a firmware, a rule may let it hang."""
+        rule = self._machine.faults.ask("boot") if self._machine.profile is not None else None
         match rule.action if rule is not None else "":
             case "cut":
                 self._machine.power_off(cut=True)
