@@ -136,6 +136,20 @@ def test_ctrl_c_leaves_a_machine_in_a_named_state_and_the_same_command_goes_on(t
         machine.stop()
 
 
+def test_a_firmware_that_hangs_on_trial_is_no_success(
+    tmp_path: Path, build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = MachineProcess(tmp_path / "dual", ["--set", "update.layout=dual"]).start()
+    try:
+        machine.arm("boot times=3 -> hang 2")
+        assert run(["local-update", "--port", link(machine), str(build("scn", "V10200"))]) == Exit.REFUSED
+        assert "it was not confirmed in 3 starts; the firmware before it runs again" in capsys.readouterr().out
+        assert machine.status()["firmware"]["SCN"] == "V10100"
+        assert run(["local-update", "--port", link(machine), str(build("scn", "V10200"))]) == Exit.DONE
+    finally:
+        machine.stop()
+
+
 def test_ctrl_c_in_any_phase_names_the_state_and_the_same_command_ends_well(tmp_path: Path, build: Build) -> None:
     machine = MachineProcess(tmp_path / "slow", clock="x10").start()
     where = ["local-update", "--json", "--force-downgrade", "--port", link(machine)]

@@ -240,10 +240,14 @@ class Updater:
             return None
         if status.refused:
             raise self._refusal(status.reason or self._last_reason())
-        firmware = self._dialect.firmware()
+        firmware, status = self._dialect.firmware(), self._dialect.status()
         if self._runs(firmware):
-            return firmware
-        status = self._dialect.status()
+            if not status.on_trial:
+                return firmware
+            if not watch.trial:
+                self._report(Notice("the new firmware runs, on trial: waiting until the machine is sure of it"))
+            watch.trial = True
+            return None
         if status.state not in (State.RUNNING, State.RECOVERY):
             return None
         self._explain(status, firmware, watch)
@@ -350,15 +354,14 @@ class Updater:
 
 
 class _Watch:
-    """Whether the machine still gets on: `lost` and `worked` say what has been seen of it."""
+    """Whether the machine still gets on: `lost`, `worked` and `trial` say what has been seen of it."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._seen: tuple[State, int, int] | None = None
         self.deadline = Deadline(patience)
         self.unchanged = False
-        self.lost = False
-        self.worked = False
+        self.lost = self.worked = self.trial = False
 
     def stale(self, status: Status) -> bool:
         """Take a status in; True if nothing has changed for the whole patience."""

@@ -33,6 +33,7 @@ def status(machine: Machine) -> dict[str, Any]:
             "next_offset": update.next_offset,
             "done": update.done,
             "total": update.total,
+            "on_trial": machine.updates.on_trial,
             "last": last
             and {
                 "version": last.version,
@@ -122,6 +123,7 @@ def _upgrade_lines(machine: Machine) -> list[str]:
         f"SHA256={status.sha256}",
         f"DONE={status.done}",
         f"TOTAL={status.total}",
+        f"TRIAL={'ON' if machine.updates.on_trial else 'OFF'}",
     ]
     if (last := machine.updates.last) is not None:
         lines += [

@@ -115,6 +115,11 @@ class UpdateDesk:
         return self._declined or self.loader.status().last
 
     @property
+    def on_trial(self) -> bool:
+        """Whether the firmware that runs has yet to show that it stays up."""
+        return self._trial is not None
+
+    @property
     def failed_lately(self) -> bool:
         """Whether the panel still shows that an update failed."""
         return self._notice is not None

@@ -38,7 +38,10 @@ class LastAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where the machine's loader is. `sha256` is of the `received` octets that it stored of an unfinished update."""
+    """Where the machine's loader is. `sha256` is of the `received` octets that it stored of an unfinished update.
+
+    `on_trial` says that what runs may still give way to the firmware before it.
+    """
 
     state: State
     version: str = ""
@@ -48,6 +51,7 @@ class Status:
     done: int = 0
     total: int = 0
     reason: str = ""
+    on_trial: bool = False
     last: LastAttempt | None = None
 
     @property

@@ -112,6 +112,7 @@ def _status(fields: dict[str, str]) -> Status:
         done=_number(fields, "DONE"),
         total=_number(fields, "TOTAL"),
         reason=fields.get("REASON", ""),
+        on_trial=fields.get("TRIAL", "") == "ON",
         last=last if last.version or last.reason else None,
     )
 
