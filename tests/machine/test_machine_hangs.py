@@ -80,6 +80,18 @@ def test_a_hang_now_and_then_is_only_a_restart(bench: Make, layout: str) -> None
     assert pc.machine.versions["SCN"] == OLD
 
 
+def test_a_firmware_that_would_hang_later_is_replaced_before(bench: Make) -> None:
+    pc = bench("staged")
+    pc.machine.faults.arm("boot times=1 -> hang 12")
+    pc.cycle()
+    pc.send(code_file(PART))
+    pc.until(State.RESTARTING)
+    for _ in range(600):
+        pc.clock.advance(0.1)
+        assert pc.machine.state != "hung"
+    assert (pc.machine.state, pc.machine.versions["SCN"]) == ("ready", NEW)
+
+
 def test_the_plug_pulled_while_it_hangs_is_a_start_like_any_other(bench: Make) -> None:
     pc = bench("staged")
     updated_and_hanging(pc, "boot times=1 -> hang")

@@ -137,7 +137,7 @@ class Machine:
         if self._starting is not None:
             self._starting.cancel()
             self._starting = None
-        self.watchdog.power_off()
+        self.watchdog.stop()
         self.freeze(cut=cut)
         self._publish(PoweredOff(cut))
         self.refresh()
@@ -185,6 +185,7 @@ class Machine:
 
     def restart(self) -> None:
         """The loader asks for a restart: the bus goes away, then comes back."""
+        self.watchdog.stop()
         self.engine.power_off()
         self._firmware_stopped()
         self._starting = self.clock.call_later(self.model.timing.shutdown, self.start_loader)

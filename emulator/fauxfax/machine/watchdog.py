@@ -38,8 +38,8 @@ class Watchdog:
         hung, self.hung = self.hung, False
         return hung
 
-    def power_off(self) -> None:
-        """Without power nothing hangs."""
+    def stop(self) -> None:
+        """What ran is over: its power is gone, or it is restarted. Nothing hangs any more."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self.hung = None, False
