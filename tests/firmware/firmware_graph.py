@@ -56,6 +56,28 @@ class State:
     broken: int = 0
 
 
+class _Known:
+    """The states whose futures have the same needs."""
+
+    def __init__(self, needs: int, device: Device) -> None:
+        self.states: dict[int, State] = {}
+        self._needed: list[list[int]] = []  # the sectors of each part
+        for flash in device.parts:
+            count = len(flash.geometry.sizes)
+            self._needed.append([index for index in range(count) if needs >> index & 1])
+            needs >>= count
+
+    def key(self, device: Device, told: tuple[int, bool, bool]) -> int:
+        """A hash of all that such a future looks at."""
+        seen: list[object] = [told]
+        for flash, needed in zip(device.parts, self._needed, strict=True):
+            assert isinstance(flash.storage, MemoryStorage)
+            sectors = flash.storage.sectors
+            seen += [sectors[index] for index in needed]
+            seen += [cells for cells in flash.unstable if flash.geometry.index(cells[0]) in needed]
+        return hash(tuple(seen))
+
+
 @dataclass
 class Graph:
     """The states of a sweep. `variants` says which cuts are taken first, second, and so on."""
@@ -64,7 +86,7 @@ class Graph:
     variants: tuple[Variants, ...]
     states: int = 0
     violations: list[Violation] = field(default_factory=list)
-    _known: list[dict[int, dict[int, State]]] = field(default_factory=list)
+    _known: list[dict[int, _Known]] = field(default_factory=list)
 
     def walk(self) -> State:
         """All of it. Returns the state of the machine before the update: how many sequences of cuts there are."""
@@ -103,13 +125,15 @@ class Graph:
 
     def _state(self, device: Device, journey: Journey, cuts: int) -> State:
         """The state after so many cuts, followed if it is new."""
-        known = self._known[cuts]
-        for needs, states in known.items():
-            if (state := states.get(_key(device, journey, needs))) is not None:
+        told = (journey.acknowledged, journey.announced, journey.success)
+        for known in self._known[cuts].values():
+            if (state := known.states.get(known.key(device, told))) is not None:
                 return state
-        told = journey.copy()
         state = self._follow(device, journey, cuts)
-        known.setdefault(state.needs, {})[_key(device, told, state.needs)] = state
+        if state.needs not in self._known[cuts]:
+            self._known[cuts][state.needs] = _Known(state.needs, device)
+        known = self._known[cuts][state.needs]
+        known.states[known.key(device, told)] = state
         return state
 
 
@@ -118,14 +142,3 @@ def _note(flash: Flash) -> NotingStorage:
     assert isinstance(flash.storage, MemoryStorage)
     flash.storage = cells = NotingStorage(flash.geometry, flash.storage.sectors)
     return cells
-
-
-def _key(device: Device, journey: Journey, needs: int) -> int:
-    """A hash of all that a future with these needs looks at."""
-    seen: list[object] = [journey.acknowledged, journey.announced, journey.success]
-    for flash in device.parts:
-        assert isinstance(flash.storage, MemoryStorage)
-        seen += [sector for index, sector in enumerate(flash.storage.sectors) if needs >> index & 1]
-        seen += [cells for cells in flash.unstable if needs >> flash.geometry.index(cells[0]) & 1]
-        needs >>= len(flash.storage.sectors)
-    return hash(tuple(seen))
