@@ -34,7 +34,7 @@ real: $(VENV)/.dev
 
 #: make sweep   the long fault sweeps, bounded
 sweep: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n auto -m sweep $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m sweep $(ARGS)
 
 #: make fuzz    fuzz the session, the MIME and the TIFF reader (FUZZ_SECONDS=20 each); what it finds lies in .cache/fuzz
 fuzz: $(VENV)/.fuzz

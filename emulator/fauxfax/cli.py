@@ -124,7 +124,7 @@ def show(value: Any, as_json: bool, lines: Callable[[Any], list[str]]) -> None:
 
 def _status_lines(status: dict[str, Any]) -> list[str]:
     update, last = status["update"], status["update"]["last"]
-    dark = status["state"] in ("off", "starting")  # then nothing runs, and the loader has not looked yet
+    dark = status["state"] in ("off", "starting", "hung")  # then nothing runs, and the loader has not looked yet
     firmware = {} if dark else status["firmware"]
     lines = [
         f"{status['name']}: {status['model']} (emulated), power {status['power']}, {status['state']}",
@@ -135,7 +135,9 @@ def _status_lines(status: dict[str, Any]) -> list[str]:
         *(f"panel     | {line:<20} |" for line in status["panel"]),
     ]
     if last and status["state"] != "updating":
-        lines.insert(3, f"          last: {last['version']} at {last['stage']}: {last['reason'] or 'done'}")
+        forced = ", by force" if last["forced"] else ""
+        what = f"{last['version'] or 'an offer'} at {last['stage']}"
+        lines.insert(3, f"          last: {what}: {last['reason'] or 'done'}{forced}")
     return (
         lines
         + [f"error     {error}" for error in status["errors"]]

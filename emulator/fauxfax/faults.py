@@ -41,10 +41,11 @@ ACTIONS = {
     "jam": (r"", "jam"),
     "cover-open": (r"", "cover-open"),
     "cut": (r"", "cut"),
+    "hang": (r"(\d+(\.\d+)?)?", "hang 2.5"),
 }
 POINTS = (
     "connect", "helo", "ehlo", "mail", "send", "soml", "saml", "rcpt", "data", "dot", "rset", "noop", "quit",
-    "vrfy", "expn", "help", "turn", "document", "page", "update", "commit", "restart",
+    "vrfy", "expn", "help", "turn", "document", "page", "update", "commit", "restart", "boot",
 )  # fmt: skip
 _BODY = ("paper-out", "jam", "cover-open", "cut")
 UPDATE_POINTS = ("update", "commit", "restart")

@@ -69,7 +69,7 @@ class Timing:
     boot: float = project("a system of this class starts its network in some seconds", 8.0)
     loader: float = project("the loader's own check before it starts the firmware", 1.5)
     trial: float = project("a firmware on trial is confirmed when it has stayed up for so long", 5.0)
-    watchdog: float = project("a machine that should have restarted is restarted by its watchdog", 30.0)
+    watchdog: float = project("a machine that should have restarted is restarted by its watchdog", 20.0)
     notice: float = project("how long the panel shows that an update failed", 10.0)
     job_timeout: float = project("a print job without an end is over after so much silence: the default of PJL", 15.0)
     shutdown: float = project("time between the restart command and the bus going away", 0.5)

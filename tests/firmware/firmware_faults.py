@@ -7,21 +7,26 @@ A case yields nothing if all held, else what did not. `write_fault_standard.py` 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from firmware_graph import Graph
 from firmware_refusals import REFUSED
-from firmware_small import MODEL, SETTINGS, SmallMachine, image, source
-from firmware_sweep import NEW, OLD, Held, Journey, Result, Sweep, every_cut, main_cuts
+from firmware_small import GEOMETRIES, MODEL, SETTINGS, UNIFORM, SmallMachine, image, memory_card, source
+from firmware_sweep import NEW, OLD, Device, Held, Journey, Result, Sweep, Variants, every_cut, main_cuts
 
-from fauxfax.firmware.codefile import parse_header
-from fauxfax.firmware.flash import CellDefect, Cut, Flash, Geometry, Kind, Operation
-from fauxfax.firmware.loader import TRIAL_STARTS, Loader, State
+from fauxfax.firmware.codefile import Component, parse_header
+from fauxfax.firmware.flash import CellDefect, Geometry, Kind
+from fauxfax.firmware.loader import HANGS, TRIAL_STARTS, Loader, State
 
-LAYOUTS = ("staged", "dual")
-SAMPLE = 0.05
-"""Share of the cuts taken at each of three levels: the whole would be millions."""
+COLUMNS = {
+    "staged": GEOMETRIES,
+    "dual": GEOMETRIES,
+    "card": (UNIFORM, "64x4k/32/ff", "8x8k+63x64k/2/ff"),
+}
+"""On which geometries each layout is tried; `card` is `staged` with an image that only the memory card can hold."""
 
 Cases = Iterator[str]
 
@@ -33,6 +38,8 @@ class Fault:
     name: str
     what: str
     cases: Callable[[str, str], Cases]
+    layouts: tuple[str, ...] = tuple(COLUMNS)
+    geometries: tuple[str, ...] = ()  # all of a layout's if empty
 
 
 def outcome(result: Result) -> Cases:
@@ -46,24 +53,31 @@ def one_cut(geometry: str, layout: str) -> Cases:
         yield from outcome(Sweep(geometry, layout, content).run(every_cut))
 
 
+def all_sequences(sweep: Sweep, *variants: Variants) -> Cases:
+    """One case for each sequence of cuts."""
+    graph = Graph(sweep, variants)
+    found = graph.walk()
+    yield from (f"{violation.invariant}: {violation.what} [{violation.replay}]" for violation in graph.violations)
+    yield from itertools.repeat("", found.sequences - found.broken)
+
+
 def two_cuts(geometry: str, layout: str) -> Cases:
-    yield from outcome(Sweep(geometry, layout).run(main_cuts, main_cuts, depth=2))
+    yield from all_sequences(Sweep(geometry, layout), every_cut, every_cut)
 
 
 def three_cuts(geometry: str, layout: str) -> Cases:
-    chance = random.Random(f"{geometry} {layout}")
+    yield from all_sequences(Sweep(geometry, layout, "set"), main_cuts, main_cuts, main_cuts)
 
-    def some(operation: Operation) -> list[Cut]:
-        return [cut for cut in every_cut(operation) if chance.random() < SAMPLE]
 
-    yield from outcome(Sweep(geometry, layout, "set").run(some, some, depth=3))
+def three_of_every_kind(geometry: str, layout: str) -> Cases:
+    yield from all_sequences(Sweep(geometry, layout), every_cut, every_cut, main_cuts)
 
 
 def between_steps(geometry: str, layout: str) -> Cases:
     """The power goes between two steps of the loader, whether or not a step wrote to flash."""
     sweep = Sweep(geometry, layout, "set")
-    flash = sweep.flash.branch()
-    loader, journey, result = started(flash, sweep), Journey(), Result()
+    device = sweep.device.branch()
+    loader, journey, result = started(device, sweep), Journey(), Result()
     position = 0
     while True:
         room = min(loader.room, 1000)
@@ -73,15 +87,15 @@ def between_steps(geometry: str, layout: str) -> Cases:
         working = loader.step() is not None or loader.state is State.RECEIVING
         journey.note(loader)
         result.cuts += 1
-        sweep.follow(flash, (f"after {result.cuts} steps",), lambda _: (), result, journey, lambda *_: None)
+        sweep.follow(device, (f"after {result.cuts} steps",), lambda _: (), result, journey, lambda *_: None)
         if not working:
             break
     yield from outcome(result)
 
 
-def started(flash: Flash, sweep: Sweep) -> Loader:
+def started(device: Device, sweep: Sweep) -> Loader:
     """A loader that has been offered the image."""
-    loader = Loader(flash, MODEL, sweep.layout)
+    loader = Loader(device.flash, MODEL, sweep.layout, card=device.card)
     loader.boot()
     assert loader.begin(len(sweep.container)) is None
     return loader
@@ -182,8 +196,10 @@ def early_ends(geometry: str, layout: str) -> Cases:
 def worn_cells(geometry: str, layout: str) -> Cases:
     """Each sector fails to erase, to program or to read, once or always, saying so or in silence."""
     sweep = Sweep(geometry, layout)
-    starts = [start for start in sweep.flash.geometry.starts if start >= sweep.layout.loader.size]
-    for start in starts:
+    sectors = [(part, start) for part, flash in enumerate(sweep.device.parts) for start in flash.geometry.starts]
+    for part, start in sectors:
+        if part == 0 and start < sweep.layout.loader.size:
+            continue
         for kind, silent in (
             (Kind.ERASE, False),
             (Kind.ERASE, True),
@@ -192,43 +208,49 @@ def worn_cells(geometry: str, layout: str) -> Cases:
             (Kind.READ, False),
         ):
             for times in (1, None):
-                yield with_defect(sweep, CellDefect(kind, start, start + 1, silent=silent, times=times))
+                yield with_defect(sweep, part, CellDefect(kind, start, start + 1, silent=silent, times=times))
 
 
 def failing_at_a_rate(geometry: str, layout: str) -> Cases:
     """Any operation anywhere fails now and then."""
     for seed in range(40):
         sweep = Sweep(geometry, layout)
-        for kind in (Kind.ERASE, Kind.PROGRAM):
+        for kind, (part, flash) in itertools.product((Kind.ERASE, Kind.PROGRAM), enumerate(sweep.device.parts)):
             chance = random.Random(seed)
-            size = sweep.flash.geometry.size
-            yield with_defect(sweep, CellDefect(kind, 0, size, silent=bool(seed % 2), rate=0.1, randomness=chance))
+            size = flash.geometry.size
+            yield with_defect(
+                sweep, part, CellDefect(kind, 0, size, silent=bool(seed % 2), rate=0.1, randomness=chance)
+            )
 
 
-def with_defect(sweep: Sweep, defect: CellDefect) -> str:
+def with_defect(sweep: Sweep, part: int, defect: CellDefect) -> str:
     """An update over the defect: success only if the new firmware runs; mended, a retry completes."""
-    flash = sweep.flash.branch()
-    flash.defects.append(defect)
-    loader = Loader(flash, MODEL, sweep.layout)
+    device = sweep.device.branch()
+    device.parts[part].defects.append(defect)
+    loader = Loader(device.flash, MODEL, sweep.layout, card=device.card)
     if loader.boot().state is State.RUNNING and loader.begin(len(sweep.container)) is None:
-        position = 0
-        while loader.state is State.RECEIVING:
-            room = loader.room
-            loader.feed(sweep.container[position : position + room])
-            position += room
-            loader.step()
-        while loader.step() is not None:
-            pass
+        feed(loader, sweep.container)
     announced = loader.state is State.RESTARTING
-    flash.defects.clear()
-    boot = Loader(flash, MODEL, sweep.layout).boot()
+    device.parts[part].defects.clear()
+    boot = Loader(device.flash, MODEL, sweep.layout, card=device.card).boot()
     if announced and boot.versions.get("SC") != NEW:
         return f"{defect}: success was announced, {dict(boot.versions)} run"
     try:
-        sweep.complete(flash, Journey(), may_need_recovery=True)
+        sweep.complete(device, Journey(), may_need_recovery=True)
     except Held as broken:
         return f"{defect}: {broken}"
     return ""
+
+
+def feed(loader: Loader, data: bytes) -> None:
+    """Give a loader what it has room for, and let it work until it rests."""
+    while loader.state is State.RECEIVING:
+        room = loader.room
+        loader.feed(data[:room])
+        data = data[room:]
+        loader.step()
+    while loader.step() is not None:
+        pass
 
 
 def unconfirmed(geometry: str, layout: str) -> Cases:
@@ -248,10 +270,122 @@ def unconfirmed(geometry: str, layout: str) -> Cases:
         )
 
 
+def card_changed(geometry: str, layout: str) -> Cases:
+    """Power lost at each operation; then the card is out, is another one, or has an octet that is not what it was."""
+    yield from card_changes(Sweep(geometry, layout))
+
+
+def card_changes(sweep: Sweep) -> Cases:
+    """See `card_changed`."""
+    left_behind: list[tuple[Device, Journey]] = []
+    sweep.follow(
+        sweep.device, (), main_cuts, Result(), Journey(), lambda device, left: left_behind.append((device, left))
+    )
+    for number, (device, journey) in enumerate(left_behind):
+        yield without_card(sweep, device.branch(), journey)
+        blank = memory_card(device.flash.geometry)
+        yield with_other_card(sweep, Device(device.branch().flash, blank))
+        altered = device.branch().card
+        assert altered is not None
+        place = number * 997 % len(sweep.container)  # some other octet each time
+        altered.storage.write(place, bytes([altered.storage.read(place, 1)[0] ^ 1]))
+        yield with_other_card(sweep, Device(device.branch().flash, altered))
+
+
+def with_other_card(sweep: Sweep, device: Device) -> str:
+    """What was whole runs, what was staged is not believed, and a clean retry completes."""
+    try:
+        loader, boot = sweep.settle(device)
+        if loader.state is State.RECOVERY and old_is_whole(sweep, device):
+            return f"the old firmware is whole, but it waits: {loader.status().last}"
+        sweep.look_at_content(loader, boot)
+        sweep.finish(device, loader, boot, Journey())
+    except Held as broken:
+        return str(broken)
+    return ""
+
+
+def without_card(sweep: Sweep, device: Device, journey: Journey) -> str:
+    """The same without a card: the image is refused before the first erase; with the card again, it goes on."""
+    try:
+        loader, boot = sweep.settle(Device(device.flash))
+        if loader.state is State.RECOVERY and old_is_whole(sweep, device):
+            return f"the old firmware is whole, but it waits: {loader.status().last}"
+        sweep.look_at_content(loader, boot)
+        before = device.flash.operations
+        if loader.begin(len(sweep.container)) is None:
+            return "it takes an image that only a card can hold"
+        if device.flash.operations != before:
+            return "it erased before it refused"
+        sweep.complete(device, journey)
+    except Held as broken:
+        return str(broken)
+    return ""
+
+
+def old_is_whole(sweep: Sweep, device: Device) -> bool:
+    """Whether the old system control lies where it ran, by the oracle's own look."""
+    payload = sweep.payloads["SC", OLD]
+    return device.flash.read(sweep.layout.slots[Component.SC][0].address, len(payload)) == payload
+
+
+def hanging(geometry: str, layout: str) -> Cases:
+    """The new image hangs in one to four starts; each of the watchdog's starts is cut at each of its operations."""
+    for hangs in range(1, HANGS + 2):
+        machine, sweep = prepared(geometry, layout)
+        machine.send(sweep.container)
+        machine.boot()
+        for number in range(1, hangs + 1):
+            yield from cut_while_hanging(sweep, Device(machine.flash, machine.card))
+            boot = machine.boot(hung=True)
+            given_up = number >= HANGS
+            wanted = (State.RUNNING, NEW)
+            if given_up:
+                wanted = (State.RUNNING, OLD) if layout == "dual" else (State.RECOVERY, NEW)
+            yield "" if (boot.state, boot.versions["SC"]) == wanted else f"hang {number}: {boot.state}, {boot.versions}"
+            if boot.state is State.RECOVERY and "hung in" not in str(machine.loader.status().last):
+                yield "it does not say why it waits"
+        again = machine.boot()
+        yield "" if again.state is State.RUNNING else f"after {hangs} hangs power off and on does not help"
+        machine.loader.confirm()
+        yield recovers_from_hanging(machine, sweep.container)
+
+
+def cut_while_hanging(sweep: Sweep, device: Device) -> Cases:
+    """The power goes in the watchdog's start: the next one finds a firmware that can be tried, and an update passes."""
+    branch = device.branch()
+    left: list[Device] = []
+    branch.flash.hook = lambda operation: left.extend(branch.cut(0, operation, cut) for cut in every_cut(operation))
+    Loader(branch.flash, MODEL, sweep.layout, card=branch.card).boot(hung=True)
+    yield "" if left else "the hang was not counted"
+    for one in left:
+        try:
+            sweep.complete(one, Journey())
+        except Held as broken:
+            yield f"a start after a hang was cut: {broken}"
+        else:
+            yield ""
+
+
+def recovers_from_hanging(machine: SmallMachine, container: bytes) -> str:
+    """Once it has stayed up the hangs are forgotten, and the next good update completes."""
+    boot = machine.boot(hung=True)
+    if boot.state is not State.RUNNING:
+        return "hangs are counted that were long ago"
+    return recovers(machine, container) if boot.versions["SC"] == OLD else ""
+
+
 FAULTS = (  # the numbers are those of the table in docs/reference/fault-standard.md
     Fault("F1", "power lost before, within and after each erase and program", one_cut),
-    Fault("F2", "power lost twice: every pair of main cuts", two_cuts),
-    Fault("F2", "power lost three times: a sample", three_cuts),
+    Fault("F2", "power lost twice: every pair of all cuts", two_cuts),
+    Fault("F2", "power lost three times: every triple of main cuts, of the set", three_cuts),
+    Fault(
+        "F2",
+        "three times: every pair of all cuts, then main cuts",
+        three_of_every_kind,
+        ("staged", "dual"),
+        (UNIFORM,),
+    ),
     Fault("F3", "power lost between any two steps", between_steps),
     Fault("F4", "each header octet, each block, swapped blocks", spoilt_files),
     Fault("F5 F6 F17", "wrong image, version rules; then a good one", wrong_images),
@@ -260,4 +394,6 @@ FAULTS = (  # the numbers are those of the table in docs/reference/fault-standar
     Fault("F12 F13", "each sector fails, aloud and in silence", worn_cells),
     Fault("F12", "any operation fails at a rate", failing_at_a_rate),
     Fault("F15", "never confirmed, or late", unconfirmed),
+    Fault("F15", "hangs in each of its starts, which are cut", hanging),
+    Fault("F2 F4", "power lost, then the card is out, another, or altered", card_changed, ("card",)),
 )

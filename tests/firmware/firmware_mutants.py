@@ -151,6 +151,16 @@ class StagingReusedUnverified(Loader):
     update_type = _Update
 
 
+class BelievesTheCard(Loader):
+    """A staged image was verified before the power went; that it still is what it was is not looked at."""
+
+    class _Update(Update):
+        def _is_sound(self, image: Image) -> bool:
+            return True
+
+    update_type = _Update
+
+
 class SettingsErased(Loader):
     """Cleans up a sector that is not its own."""
 

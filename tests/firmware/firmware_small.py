@@ -45,8 +45,16 @@ def both(version: str = "V10200") -> bytes:
     return image(source(Component.PNL, version), source(Component.SC, version))
 
 
+def memory_card(geometry: Geometry) -> Flash:
+    """A card of eight sectors, of the same cells as the flash."""
+    return Flash(MemoryStorage(Geometry(((8, geometry.sizes[-1]),), geometry.write_unit, geometry.erased)))
+
+
 class SmallMachine:
-    """A loader on a small flash, and the hand that feeds it."""
+    """A loader on a small flash, and the hand that feeds it.
+
+    The kind `card` is the staged layout with so little staging that a system control goes to the memory card.
+    """
 
     def __init__(
         self,
@@ -60,6 +68,8 @@ class SmallMachine:
         shape = Geometry.parse(geometry)
         sector = shape.sizes[-1]
         capacities = {Component.SC: 5 * sector, Component.PNL: 2 * sector}
+        if kind == "card":
+            kind, staging, card = "staged", 2 * sector, memory_card(shape)
         self.layout = Layout(shape, LayoutKind(kind), capacities, staging)
         self.flash = Flash(MemoryStorage(shape))
         factory.fill(self.flash, self.layout, self._old(sector))
@@ -74,10 +84,10 @@ class SmallMachine:
     def _old(sector: int) -> list[Source]:
         return [source(component, "V10100", sector=sector) for component in (Component.SC, Component.PNL)]
 
-    def boot(self) -> Boot:
-        """Power off, power on."""
+    def boot(self, *, hung: bool = False) -> Boot:
+        """Power off, power on; or the watchdog's restart."""
         self.loader = Loader(self.flash, MODEL, self.layout, card=self.card)
-        return self.loader.boot()
+        return self.loader.boot(hung=hung)
 
     def send(self, container: bytes, offset: int = 0, sha256: str | None = None, *, force: bool = False) -> str:
         """Send a container to its end. Returns the reason if it was refused."""

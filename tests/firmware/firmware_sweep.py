@@ -9,9 +9,10 @@ each rest the oracle looks at the flash with its own eyes.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from firmware_small import MODEL, SETTINGS, SmallMachine, image, source
 
@@ -44,6 +45,38 @@ class Result:
 
 
 Variants = Callable[[Operation], Iterable[Cut]]
+
+
+@dataclass
+class Device:
+    """What a power cut leaves behind: the flash, and the memory card if one is in its slot."""
+
+    flash: Flash
+    card: Flash | None = None
+
+    @property
+    def parts(self) -> list[Flash]:
+        """Both, or the flash alone."""
+        return [self.flash] if self.card is None else [self.flash, self.card]
+
+    def branch(self, seed: int | str = 0) -> Device:
+        """The same in another world."""
+        return Device(self.flash.branch(seed), self.card.branch(seed) if self.card else None)
+
+    def cut(self, part: int, operation: Operation, cut: Cut) -> Device:
+        """A branch on which the operation was done up to the cut; the power going away proves that it happened."""
+        branch = self.branch()
+        flash = branch.parts[part]
+        flash.hook = lambda _: cut
+        try:
+            if operation.kind is Kind.ERASE:
+                flash.erase(operation.address)
+            else:
+                flash.program(operation.address, operation.data)
+        except PowerLost:
+            flash.hook = None
+            return branch
+        raise AssertionError(f"the cut {cut} at {operation} did not happen")
 
 
 def every_cut(operation: Operation) -> Iterator[Cut]:
@@ -87,8 +120,8 @@ class Sweep:
         machine = SmallMachine(layout, geometry, unprotected=unprotected)
         spoilt = self.container[:-1] + bytes([self.container[-1] ^ 1])
         assert "damaged" in machine.send(spoilt)  # staging was in use before: no cell there is blank
-        self.flash, self.layout = machine.flash, machine.layout
-        self.loader_area = self.flash.read(self.layout.loader.address, self.layout.loader.size)
+        self.device, self.layout = Device(machine.flash, machine.card), machine.layout
+        self.loader_area = machine.flash.read(self.layout.loader.address, self.layout.loader.size)
         self.payloads = {
             (component.value, version): source(component, version, sector=sector).payload
             for component in (Component.SC, Component.PNL)
@@ -100,17 +133,17 @@ class Sweep:
     def run(self, variants: Variants, later: Variants | None = None, depth: int = 1) -> Result:
         """Cut the clean run at each operation; with `depth` above 1, also what follows each cut."""
         result = Result()
-        self._explore(self.flash, (), [variants, *[later or variants] * (depth - 1)], result, Journey())
+        self._explore(self.device, (), [variants, *[later or variants] * (depth - 1)], result, Journey())
         return result
 
     def replay(self, case: str) -> list[Violation]:
         """One case again, by its id."""
         words = re.findall(r"op=(\d+) cut=(\S+)", case)
-        flash, journey, result = self.flash, Journey(), Result()
+        device, journey, result = self.device, Journey(), Result()
         path: tuple[str, ...] = ()
         for number, word in words:
             wanted = int(number)
-            found: list[tuple[Flash, Journey]] = []
+            found: list[tuple[Device, Journey]] = []
 
             def pick(
                 operation: Operation, wanted: int = wanted, word: str = word, found: list = found
@@ -118,102 +151,106 @@ class Sweep:
                 return [cut for cut in every_cut(operation) if operation.number == wanted and str(cut) == word]
 
             self.follow(
-                flash, path, pick, Result(), journey, lambda branch, left, found=found: found.append((branch, left))
+                device, path, pick, Result(), journey, lambda branch, left, found=found: found.append((branch, left))
             )
-            (flash, journey), path = found[0], (*path, f"op={number} cut={word}")
-        self.follow(flash, path, lambda _: (), result, journey, lambda *_: None)
+            (device, journey), path = found[0], (*path, f"op={number} cut={word}")
+        self.follow(device, path, lambda _: (), result, journey, lambda *_: None)
         return result.violations
 
     def _explore(
-        self, flash: Flash, path: tuple[str, ...], variants: list[Variants], result: Result, journey: Journey
+        self, device: Device, path: tuple[str, ...], variants: list[Variants], result: Result, journey: Journey
     ) -> None:
         """Follow what comes after `path`, cutting it by the first of `variants`, and what follows that by the next."""
         if not variants:
-            self.follow(flash, path, lambda _: (), result, journey, lambda *_: None)
+            self.follow(device, path, lambda _: (), result, journey, lambda *_: None)
             return
         cut_now, *cut_later = variants
 
-        def go_on(branch: Flash, left: Journey) -> None:
+        def go_on(branch: Device, left: Journey) -> None:
             self._explore(branch, left.path, cut_later, result, left)
 
-        operations = self.follow(flash, path, cut_now, result, journey, go_on)
+        operations = self.follow(device, path, cut_now, result, journey, go_on)
         if not path:
             result.operations = operations
 
     def follow(
         self,
-        flash: Flash,
+        device: Device,
         path: tuple[str, ...],
         variants: Variants,
         result: Result,
         journey: Journey,
-        cut_off: Callable[[Flash, Journey], None],
+        cut_off: Callable[[Device, Journey], None],
     ) -> int:
         """Power on and go on to the end, handing a branch for each cut to `cut_off`. Returns the operations."""
-        device = flash.branch(" ".join((str(self.seed), *path)))
         here = journey.copy()
 
-        def hook(operation: Operation) -> None:
+        def befall(branch: Device, part: int, operation: Operation) -> None:
             for cut in variants(operation):
-                branch = device.branch()
-                self._cut(branch, operation, cut)
-                result.cuts += 1
                 left = here.copy()
                 left.path = (*path, f"op={operation.number} cut={cut}")
-                cut_off(branch, left)
+                result.cuts += 1
+                cut_off(branch.cut(part, operation, cut), left)
 
-        device.hook = hook  # type: ignore[assignment]
+        count, violation = self.go_on(device.branch(" ".join((str(self.seed), *path))), path, here, befall)
+        if violation is not None:
+            result.violations.append(violation)
+        return count
+
+    def go_on(
+        self, device: Device, path: tuple[str, ...], journey: Journey, befall: Callable[[Device, int, Operation], None]
+    ) -> tuple[int, Violation | None]:
+        """Power on and go on to the end; each operation on either part, numbered from 1, is shown to `befall` first."""
+        count = itertools.count(1)
+        for part, flash in enumerate(device.parts):
+
+            def hook(operation: Operation, part: int = part) -> None:
+                number = next(count)
+                befall(device, part, operation if operation.number == number else replace(operation, number=number))
+
+            flash.hook = hook
+        violation = None
         try:
-            self.complete(device, here)
+            self.complete(device, journey)
         except Held as broken:
-            result.violations.append(Violation(broken.invariant, self._id(path), broken.what))
+            violation = Violation(broken.invariant, self._id(path), broken.what)
         except Misuse as misuse:
-            result.violations.append(Violation("I7", self._id(path), str(misuse)))
-        return device.operations
+            violation = Violation("I7", self._id(path), str(misuse))
+        return next(count) - 1, violation
 
     def _id(self, path: tuple[str, ...]) -> str:
         return " ".join((self.name, *path, f"seed={self.seed}"))
 
-    @staticmethod
-    def _cut(branch: Flash, operation: Operation, cut: Cut) -> None:
-        """Do the operation on the branch, up to the cut; that it happened is proven by the power going away."""
-        branch.hook = lambda _: cut
-        try:
-            if operation.kind is Kind.ERASE:
-                branch.erase(operation.address)
-            else:
-                branch.program(operation.address, operation.data)
-        except PowerLost:
-            branch.hook = None
-            return
-        raise AssertionError(f"the cut {cut} at {operation} did not happen")
-
     # What follows ----------------------------------------------------------------------------------------------
 
-    def complete(self, flash: Flash, journey: Journey, *, may_need_recovery: bool = False) -> None:
+    def complete(self, device: Device, journey: Journey, *, may_need_recovery: bool = False) -> None:
         """Power on, let the loader finish, send what is missing, and look at every rest.
 
         Cuts alone never lead to RECOVERY; only with `may_need_recovery`, after a defect, the first rest may be there.
         """
-        loader, boot = self._settle(flash)
+        loader, boot = self.settle(device)
         if not may_need_recovery or loader.state is not State.RECOVERY:
             self._look(loader, boot, journey)
+        self.finish(device, loader, boot, journey)
+
+    def finish(self, device: Device, loader: Loader, boot: Boot, journey: Journey) -> None:
+        """From the first rest on: send what is missing, and look at every rest. Raises Held."""
         if not self._runs(boot, NEW):
             self._send(loader, journey)
-            loader, boot = self._settle(flash)
+            loader, boot = self.settle(device)
             self._look(loader, boot, journey)
             if not self._runs(boot, NEW):
                 last = loader.status().last
                 raise Held("I5", f"a clean retry did not complete: {last and last.reason}")
         loader.confirm()
         journey.success = True
-        loader, boot = self._settle(flash)
+        loader, boot = self.settle(device)
         self._look(loader, boot, journey)
 
-    def _settle(self, flash: Flash) -> tuple[Loader, Boot]:
+    def settle(self, device: Device) -> tuple[Loader, Boot]:
         """Power on until the loader rests: it may have a rewriting to finish and restart by itself."""
         for _ in range(4):
-            loader = self.loader_type(flash, MODEL, self.layout)
+            loader = self.loader_type(device.flash, MODEL, self.layout, card=device.card)
             boot = loader.boot()
             self._work(loader)
             if loader.state is not State.RESTARTING:
@@ -261,7 +298,7 @@ class Sweep:
             raise Held("I1", f"power cuts alone led to {loader.state.value}")
         if not self._runs(boot, OLD) and not self._runs(boot, NEW):
             raise Held("I1", f"neither the old nor the new firmware runs: {dict(boot.versions)}")
-        self._look_at_content(loader, boot)
+        self.look_at_content(loader, boot)
         if journey.announced and not self._runs(boot, NEW) and not self._was_given_up(loader, journey):
             raise Held("I3", "success was announced, but the old firmware runs")
         if not self._runs(boot, NEW) and not journey.announced:
@@ -273,14 +310,14 @@ class Sweep:
         last = loader.status().last
         return not journey.success and last is not None and "not confirmed in 3 starts" in last.reason
 
-    def _look_at_content(self, loader: Loader, boot: Boot) -> None:
-        """The version that is reported is the one whose content lies where it runs."""
+    def look_at_content(self, loader: Loader, boot: Boot) -> None:
+        """The version that is reported is the one whose content lies where it runs. Raises Held."""
         for name, version in boot.versions.items():
             payload = self.payloads[name, version]
             contents = (loader.flash.read(slot.address, len(payload)) for slot in self.layout.slots[Component(name)])
             if boot.hashes[name] != hashlib.sha256(payload).hexdigest() or payload not in contents:
                 raise Held("I2", f"{name} reports {version}, but its content is another")
-        if boot.profile is None or boot.profile.version != boot.versions["SC"]:
+        if loader.state is State.RUNNING and (boot.profile is None or boot.profile.version != boot.versions["SC"]):
             raise Held("I2", "the profile is not that of the version that runs")
 
     def _look_at_stored(self, loader: Loader, journey: Journey) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from firmware_small import MODEL, SmallMachine
-from firmware_sweep import NEW, OLD, Journey, Sweep
+from firmware_sweep import NEW, OLD, Device, Journey, Sweep
 
 from fauxfax.firmware.flash import Flash, Geometry
 from fauxfax.firmware.loader import Loader, State
@@ -66,7 +66,7 @@ def killed_updates(folder: Path, times: int, layout: str) -> Counter[str]:
         boot = loader.boot()
         stored = loader.status().next_offset
         seen["rewriting" if boot.state is State.REWRITING else "receiving" if stored else boot.versions["SC"]] += 1
-        sweep.complete(flash, Journey())
+        sweep.complete(Device(flash), Journey())
         flash.storage.close()
         path.unlink()
     return seen

@@ -19,6 +19,12 @@ def test_every_code_file_has_its_digest() -> None:
     assert list(digests.lines()) == (recipe.folder() / "digests.txt").read_text().split("\n")[:-1]
 
 
+def test_every_code_file_is_read_and_built_again_octet_for_octet() -> None:
+    for name, data in recipe.build_all():
+        read = codefile.parse(data)
+        assert codefile.wrap(codefile.rebuild(read), read.comment) == data, name
+
+
 def test_a_code_file_is_named_read_and_for_its_model_only() -> None:
     name, data = recipe.build(recipe.load(recipe.folder() / "sc.toml"), "UF-7100", "V10200")
     read = codefile.parse(data)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
-
 import firmware_mutants as mutants
 import pytest
-from firmware_faults import FAULTS, LAYOUTS
+from firmware_faults import COLUMNS, FAULTS, all_sequences, card_changes
+from firmware_graph import Graph
 from firmware_small import GEOMETRIES, MODEL, UNIFORM, SmallMachine, image, source
 from firmware_sweep import OLD, Result, Sweep, every_cut, main_cuts
-from write_fault_standard import cells, measure
+from write_fault_standard import all_cells, cells, measure
 
 from fauxfax.firmware.codefile import Component
 from fauxfax.firmware.flash import CellDefect, Cut, Kind, Operation
@@ -25,38 +24,38 @@ def assert_held(result: Result, at_least: int) -> None:
 
 
 @pytest.mark.parametrize("content", ["sc", "set"])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", COLUMNS)
 def test_every_cut_of_every_operation_is_survived(layout: str, content: str) -> None:
     assert_held(Sweep(UNIFORM, layout, content).run(every_cut), 150)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES[1:])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", COLUMNS)
 def test_the_main_cuts_are_survived_on_every_geometry(layout: str, geometry: str) -> None:
     assert_held(Sweep(geometry, layout).run(main_cuts), 40)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_two_cuts_are_survived(layout: str) -> None:
-    def middle(operation: Operation) -> list[Cut]:
-        return list(main_cuts(operation))[:1]
-
-    assert_held(Sweep(UNIFORM, layout).run(middle, middle, depth=2), 600)
-
-
-@pytest.mark.sweep
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_sample_of_three_cuts_is_survived(layout: str, seed: int) -> None:
-    chance = random.Random(seed)
-
-    def some(operation: Operation) -> list[Cut]:
-        return [cut for cut in every_cut(operation) if chance.random() < 0.02]
-
-    assert_held(Sweep(UNIFORM, layout, "set", seed=seed).run(some, some, depth=3), 20)
+@pytest.mark.parametrize("layout", COLUMNS)
+def test_every_pair_of_main_cuts_is_survived(layout: str) -> None:
+    found = list(all_sequences(Sweep(UNIFORM, layout), main_cuts, main_cuts))
+    assert [what for what in found if what] == []
+    assert len(found) > 2500
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+def test_states_followed_once_stand_for_all_sequences_of_cuts() -> None:
+    sweep = Sweep(UNIFORM, "dual")
+    graph = Graph(sweep, (main_cuts, main_cuts))
+    assert graph.walk().sequences == sweep.run(main_cuts, depth=2).cuts > 3 * graph.states
+
+
+def test_a_walk_over_states_sees_what_a_sweep_over_sequences_sees() -> None:
+    sweep = Sweep(UNIFORM, "staged", "set", mutants.ForgetsToGoOn)
+    graph = Graph(sweep, (main_cuts,))
+    assert graph.walk().broken == len(sweep.run(main_cuts).violations) > 0
+    assert graph.violations[0] in sweep.replay(graph.violations[0].replay)
+
+
+@pytest.mark.parametrize("layout", COLUMNS)
 def test_a_cut_after_the_last_operation_does_not_happen(layout: str) -> None:
     sweep = Sweep(UNIFORM, layout)
     last = sweep.run(lambda _: ()).operations
@@ -165,21 +164,29 @@ def test_an_updater_that_reuses_staging_unverified_gives_up_what_ran_for_nothing
     assert staging_decays(Loader) == OLD
 
 
+def test_an_updater_that_believes_a_card_it_has_not_looked_at_gives_up_what_ran_for_nothing() -> None:
+    def broken(loader_type: type[Loader]) -> list[str]:
+        return [what for what in card_changes(Sweep(UNIFORM, "card", loader_type=loader_type)) if what]
+
+    assert any(what.startswith("I2") for what in broken(mutants.BelievesTheCard))
+    assert broken(Loader) == []
+
+
 # The long sweep ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("number", range(len(FAULTS)), ids=[fault.what for fault in FAULTS])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("geometry", "layout", "number"), all_cells())
 def test_the_fault_standard_is_what_the_sweep_finds(geometry: str, layout: str, number: int) -> None:
     held, cases = measure(geometry, layout, number)
     assert cells()[geometry, layout, number] == f"{held}/{cases}"
     assert held == cases
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("number", [n for n, fault in enumerate(FAULTS) if fault.name not in ("F1", "F2")])
+@pytest.mark.parametrize(
+    ("layout", "number"), [(k, n) for g, k, n in all_cells() if g == UNIFORM and FAULTS[n].name not in ("F1", "F2")]
+)
 def test_the_other_faults_hold_on_the_small_geometry(layout: str, number: int) -> None:
     cases = list(FAULTS[number].cases(UNIFORM, layout))
     assert [what for what in cases if what] == []

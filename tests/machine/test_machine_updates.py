@@ -129,6 +129,37 @@ def test_a_flood_of_wrong_passwords_fills_neither_the_journal_nor_the_flash(benc
     assert pc.ready() == NEW
 
 
+@pytest.mark.parametrize("spoil", [True, False], ids=["a damaged block", "the same version"])
+def test_why_a_code_file_is_refused_is_told_in_the_moment_it_is_and_stands_in_the_journal(
+    bench: Make, spoil: bool
+) -> None:
+    pc = bench()
+    pc.port.write(b"\x1b%-12345X@PJL USTATUS DEVICE=VERBOSE\r\n")
+    pc.send(spoilt(code_file(PART), 100_000) if spoil else code_file("UF-8000 SCN V10100"))
+    pc.until(State.REFUSED)
+    reason = "is damaged" if spoil else "has this version already"
+    assert reason in pc.port.read(1 << 20).decode().rpartition("STATE=REFUSED")[2], "not only when it is written down"
+    assert reason in pc.asked()["LASTREASON"]
+    pc.until(State.RUNNING)
+    last = pc.machine.journal.read()[-1]
+    assert (last.kind, last.peer, last.result) == ("UPD", "raw", "REFUSED")
+    assert reason in last.note
+
+
+def test_an_update_by_force_is_in_the_journal_and_in_the_last_attempt_after_a_power_cut(bench: Make) -> None:
+    pc = bench()
+    pc.send(code_file(PART))
+    assert pc.ready() == NEW
+    assert pc.asked()["LASTFORCED"] == "OFF"
+    older = code_file("UF-8000 SCN V10100").replace(b"@PJL UPGRADE", b"@PJL UPGRADE FORCE=ON")
+    pc.send(older, pc.machine.open_port("raw"))
+    assert pc.ready() == OLD
+    pc.cycle(cut=True)
+    assert pc.asked()["LASTFORCED"] == "ON"
+    lines = [(entry.result, "force" in entry.note) for entry in pc.machine.journal.read()]
+    assert lines == [("TAKEN", False), ("INSTALLED", False), ("TAKEN", True), ("INSTALLED", True)]
+
+
 # One owner -----------------------------------------------------------------------------------------------------
 
 

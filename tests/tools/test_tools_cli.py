@@ -105,7 +105,8 @@ def test_json_is_one_object_a_line_with_phase_done_total_and_result(
     arguments = ["network-update", "--host", "127.0.0.1", "--port", str(target.port), "--json", str(code_file())]
     assert run(arguments) == code
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert all({"phase", "done", "total", "result"} <= line.keys() for line in lines if "notice" not in line)
+    assert all({"phase", "done", "total", "result"} <= line.keys() for line in lines)
+    assert [line["percent"] for line in lines] == sorted(line["percent"] for line in lines)
     assert lines[-1]["result"] == result
     assert lines[-1]["exit"] == code
 

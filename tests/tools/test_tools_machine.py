@@ -105,7 +105,8 @@ def test_a_carrier_is_answered_when_the_file_is_installed(
 ) -> None:
     run(["local-update", "--port", link(uf8000), "--force-downgrade", str(build("sc", "V10200"))])
     port = ["--port", str(uf8000.ports[via])]
-    by_carrier = ["network-update", "--host", "127.0.0.1", "--via", via, *port, "--real", "--yes"]
+    known = ["--real", "--yes"] if via == "lpd" else []  # LPD has no place for who it is, FTP's login says EMU
+    by_carrier = ["network-update", "--host", "127.0.0.1", "--via", via, *port, *known]
     assert run([*by_carrier, str(build("sc", "V10300"))]) == Exit.DONE
     assert uf8000.status()["firmware"]["SC"] == "V10300"
     assert run([*by_carrier, str(build("sc", "V10200"))]) == Exit.REFUSED
@@ -131,6 +132,42 @@ def test_ctrl_c_leaves_a_machine_in_a_named_state_and_the_same_command_goes_on(t
         assert done.returncode == Exit.DONE, done.stdout
         assert "going on from there" in done.stdout
         assert machine.status()["firmware"]["SC"] == "V10200"
+    finally:
+        machine.stop()
+
+
+def test_a_firmware_that_hangs_on_trial_is_no_success(
+    tmp_path: Path, build: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = MachineProcess(tmp_path / "dual", ["--set", "update.layout=dual"]).start()
+    try:
+        machine.arm("boot times=3 -> hang 2")
+        assert run(["local-update", "--port", link(machine), str(build("scn", "V10200"))]) == Exit.REFUSED
+        assert "it was not confirmed in 3 starts; the firmware before it runs again" in capsys.readouterr().out
+        assert machine.status()["firmware"]["SCN"] == "V10100"
+        assert run(["local-update", "--port", link(machine), str(build("scn", "V10200"))]) == Exit.DONE
+    finally:
+        machine.stop()
+
+
+def test_ctrl_c_in_any_phase_names_the_state_and_the_same_command_ends_well(tmp_path: Path, build: Build) -> None:
+    machine = MachineProcess(tmp_path / "slow", clock="x10").start()
+    where = ["local-update", "--json", "--force-downgrade", "--port", link(machine)]
+    try:
+        for number, phase in enumerate(("check", "verify", "rewrite", "restart")):
+            path = build("scn", "V10100" if number % 2 else "V10200")
+            command = [sys.executable, "-m", "fauxfax_tools", *where, str(path)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tool:
+                assert tool.stdout is not None
+                for line in tool.stdout:
+                    if json.loads(line).get("phase") == phase:
+                        tool.send_signal(signal.SIGINT)
+                        break
+                last = json.loads(tool.stdout.read().splitlines()[-1])
+            assert (tool.returncode, last["result"]) == (Exit.INTERRUPTED, "interrupted"), phase
+            assert "run the same command again" in last["text"] or "goes on by itself: leave it on" in last["text"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == Exit.DONE, f"after Ctrl-C in {phase}: {done.stdout}"
     finally:
         machine.stop()
 

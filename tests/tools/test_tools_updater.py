@@ -209,6 +209,23 @@ def test_an_interrupted_update_that_the_machine_finished_by_itself_is_a_success(
     assert target.offers == []
 
 
+def test_a_machine_that_is_still_starting_is_waited_for(machine: StartMachine, code_file: WriteFile) -> None:
+    target, heard = machine(dark=3), list[Event]()
+    target.received = 1  # an update before this one, after which it restarts
+    assert run(target.link, code_file(), heard.append).outcome is Outcome.UPDATED
+    notices = [event.text for event in heard if isinstance(event, Notice)]
+    assert notices[0].startswith("the machine is there but does not answer")
+
+
+def test_a_machine_that_takes_connections_and_never_answers_is_given_up(
+    machine: StartMachine, code_file: WriteFile
+) -> None:
+    target = machine(dark=10_000)
+    target.received = 1
+    with pytest.raises(LinkLost, match="the connection"):
+        run(target.link, code_file(), patience=0.3)
+
+
 def test_a_machine_that_is_there_but_never_answers_ends_in_time(
     machine: StartMachine, code_file: WriteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

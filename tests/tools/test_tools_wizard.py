@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from scripted_machine import ScriptedMachine
 
+from fauxfax.firmware import recipe
+
 PATIENCE = 20.0  # seconds for each answer of the wizard
 
 
@@ -69,6 +71,8 @@ def test_the_local_tool_asks_step_by_step(
     start: Callable[..., Terminal], machine: Callable[..., ScriptedMachine], code_file: Callable[..., Path]
 ) -> None:
     target, path = machine(), code_file()
+    other = recipe.build(recipe.load_all()["SCN"], "UF-7000")[1]
+    path.with_name("A_FILE_FOR_ANOTHER_MODEL.pfc").write_bytes(other)  # is not offered
     wizard = start("local-update")
     wizard.expect("Local Firmware Update Tool (Parallel/USB Port)")
     wizard.expect("Port [1]:")

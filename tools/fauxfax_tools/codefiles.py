@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fauxfax.errors import FormatError
-from fauxfax.firmware.codefile import PAYLOAD_LIMIT, Header, container_at, parse
+from fauxfax.firmware.codefile import HEADER_LIMIT, PAYLOAD_LIMIT, Header, container_at, parse, parse_header
 from fauxfax_tools.errors import BadCodeFile, BadUsage
 
 FILE_LIMIT = 2 * PAYLOAD_LIMIT  # octets: nothing larger can be a code file, so nothing larger is read
+
+JOB_LIMIT = 4096  # octets of a print job before its container, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,16 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadUsage(f"{path}: {error.strerror}") from error
+
+
+def models_named(path: Path) -> tuple[str, ...]:
+    """The models that a file's header names, from its first octets; none if it cannot be read or is no code file."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(JOB_LIMIT + HEADER_LIMIT)
+        return parse_header(data[container_at(data)[0] :]).models
+    except (OSError, FormatError):
+        return ()
 
 
 def load(path: Path) -> CodeImage:

@@ -70,6 +70,6 @@ def _last(status: Status) -> str:
     if last is None:
         return "none known"
     if not last.reason:
-        return f"{last.version} was installed"
+        return f"{last.version} was installed{', by force' if last.forced else ''}"
     what = f"{last.version or 'an unknown file'} failed in {last.stage or 'an unknown stage'}"
     return f"{what} at {last.offset}: {last.reason}"

@@ -84,7 +84,7 @@ class JsonLines(_Lines):
     def show(self, event: Event) -> None:
         """One object for each percent and each notice."""
         if isinstance(event, Notice):
-            self._print({"notice": event.text})
+            self._print({**self._last, "notice": event.text})
             return
         percent = self._bar.advance(event)
         said = (event.phase, int(percent // JSON_STEP))

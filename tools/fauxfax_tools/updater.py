@@ -23,6 +23,7 @@ from fauxfax_tools.steps import Event, Notice, Phase, Progress
 
 CHUNK = 256 * 1024  # octets between two looks at what the machine says
 OTHER_TOOL = 10.0  # seconds that a machine may receive from somebody else before it is called busy
+STARTING = 20.0  # seconds that a machine which takes a connection and closes it may still be starting
 REOPEN = 5.0  # seconds to find a machine again that has not restarted
 POLL = 0.25  # seconds between two questions while the machine works
 RESUMES = 3  # how often a broken transfer is taken up again before giving up
@@ -86,8 +87,8 @@ class Updater:
     def run(self, report: Callable[[Event], None]) -> Result:
         """Do it. Raises Refused, Busy, LinkLost or Interrupted; events go to `report` as they happen."""
         self._report = report
-        report(Progress(Phase.CHECK, 0, 1))
         try:
+            report(Progress(Phase.CHECK, 0, 1))
             self._link.open()
             return self._update() if self._link.bidirectional else self._send_blind()
         except KeyboardInterrupt:
@@ -102,7 +103,7 @@ class Updater:
     # The procedure ---------------------------------------------------------------------------------------------------
 
     def _update(self) -> Result:
-        machine = self._dialect.identify()
+        machine = self._identify()
         self._title = machine.title
         if self._runs(machine.firmware) and not self._options.force:
             return Result(Outcome.ALREADY, machine, machine.firmware)
@@ -119,6 +120,21 @@ class Updater:
         if reason := self._last_reason():
             raise self._refusal(reason)
         raise LinkLost(f"{self._title}: the transfer broke {RESUMES + 1} times; check the cable and run this again")
+
+    def _identify(self) -> Machine:
+        """Who answers. A machine that closes the connection at once may be starting, after a power cut or an update."""
+        deadline, told = Deadline(min(STARTING, self._options.patience)), False
+        while True:
+            try:
+                return self._dialect.identify()
+            except ConnectionError:
+                if deadline.passed:
+                    raise
+            if not told:
+                self._report(Notice("the machine is there but does not answer; it may be starting, waiting for it"))
+                told = True
+            time.sleep(POLL)
+            self._reopen(deadline.left)
 
     def _check_model(self, machine: Machine) -> None:
         models = self._image.header.models
@@ -157,12 +173,21 @@ class Updater:
         """
         patience = {State.RECEIVING: min(OTHER_TOOL, self._options.patience)}
         start = time.monotonic()
-        while (status := self._dialect.status()).state in (*WORKING, State.RESTARTING):
+        while (status := self._status_after_restart()).state in (*WORKING, State.RESTARTING):
             waited = time.monotonic() - start
             if waited > patience.get(status.state, self._options.patience):
                 raise Busy(f"{self._title}: busy with another update, {status.state.value} since {waited:.0f} s")
             time.sleep(POLL)
         return status
+
+    def _status_after_restart(self) -> Status:
+        """The status, of a machine that may finish an interrupted update by itself, and restart, while it is asked."""
+        try:
+            return self._dialect.status()
+        except OSError:
+            self._report(Notice("the machine restarts"))
+            self._await_answer()
+            return self._dialect.status()
 
     def _resume_offset(self, status: Status) -> int:
         offset = status.next_offset
@@ -215,10 +240,14 @@ class Updater:
             return None
         if status.refused:
             raise self._refusal(status.reason or self._last_reason())
-        firmware = self._dialect.firmware()
+        firmware, status = self._dialect.firmware(), self._dialect.status()
         if self._runs(firmware):
-            return firmware
-        status = self._dialect.status()
+            if not status.on_trial:
+                return firmware
+            if not watch.trial:
+                self._report(Notice("the new firmware runs, on trial: waiting until the machine is sure of it"))
+            watch.trial = True
+            return None
         if status.state not in (State.RUNNING, State.RECOVERY):
             return None
         self._explain(status, firmware, watch)
@@ -325,15 +354,14 @@ class Updater:
 
 
 class _Watch:
-    """Whether the machine still gets on: `lost` and `worked` say what has been seen of it."""
+    """Whether the machine still gets on: `lost`, `worked` and `trial` say what has been seen of it."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._seen: tuple[State, int, int] | None = None
         self.deadline = Deadline(patience)
         self.unchanged = False
-        self.lost = False
-        self.worked = False
+        self.lost = self.worked = self.trial = False
 
     def stale(self, status: Status) -> bool:
         """Take a status in; True if nothing has changed for the whole patience."""

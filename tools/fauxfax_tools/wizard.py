@@ -12,8 +12,9 @@ from pathlib import Path
 
 import click
 
-from fauxfax_tools.codefiles import load
+from fauxfax_tools.codefiles import load, models_named
 from fauxfax_tools.commands.options import UpdateOptions, on_terminal, run_update
+from fauxfax_tools.dialects.base import Machine
 from fauxfax_tools.errors import BadUsage, LinkLost, ToolError
 from fauxfax_tools.links import find_link
 from fauxfax_tools.probing import probe
@@ -43,18 +44,16 @@ def network_wizard(hosts: tuple[str, ...], via: str, port: int | None, options: 
         except BadUsage as error:
             hosts = ()
             _say(str(error))
-    if via == "raw":
-        for target in targets:
-            _show(target.url)
-    return _finish(targets, options)
+    found = [_show(target.url) for target in targets] if via == "raw" else []
+    return _finish(targets, options, {one.model for one in found if one is not None})
 
 
 def local_wizard(link: str | None, options: UpdateOptions) -> int:
     """Local Firmware Update Tool (Parallel/USB Port)."""
     _begin("Local Firmware Update Tool (Parallel/USB Port)")
-    while link is None or not _show(link):
+    while link is None or (found := _show(link)) is None:
         link = _choose_link()
-    return _finish([LinkTarget(link)], options)
+    return _finish([LinkTarget(link)], options, {found.model})
 
 
 def _begin(title: str) -> None:
@@ -72,8 +71,8 @@ def _choose_link() -> str:
     return scheme + (_ask("Which one", example) if example else "")
 
 
-def _show(url: str) -> bool:
-    """Say which machine answers; False if none does."""
+def _show(url: str) -> Machine | None:
+    """Say which machine answers; None if none does."""
     try:
         link = find_link(url)
         link.open()
@@ -83,24 +82,27 @@ def _show(url: str) -> bool:
             link.close()
     except (BadUsage, LinkLost, OSError) as error:
         _say(f"\n  {error}")
-        return False
+        return None
     _say("")
     for line in found.lines():
         _say(f"  {line}")
-    return True
+    return found.machine
 
 
-def _finish(targets: Sequence[Target], options: UpdateOptions) -> int:
+def _finish(targets: Sequence[Target], options: UpdateOptions, models: set[str]) -> int:
     _say("\nStep 2: the code files")
-    files = _choose_files()
+    files = _choose_files(models - {""})
     _say("\nFirmware Code File selection is completed.")
     _say("Do not switch the machine off until it has restarted.\n")
     return run_update(targets, replace(options, files=files))
 
 
-def _choose_files() -> tuple[Path, ...]:
-    """Code files of this folder by number, or any by path; asked until there is at least one and each is right."""
-    offered = sorted(Path().glob(f"*{SUFFIX}"))
+def _choose_files(models: set[str]) -> tuple[Path, ...]:
+    """Code files of this folder by number, or any by path; asked until there is at least one and each is right.
+
+    Offered are those for the models that answered; if none did, all.
+    """
+    offered = [path for path in sorted(Path().glob(f"*{SUFFIX}")) if not models or models & {*models_named(path)}]
     for number, path in enumerate(offered, 1):
         _say(f"  {number}  {path.name}")
     while True:

@@ -211,6 +211,11 @@ class Flash:
         other._unstable = list(self._unstable)
         return other
 
+    @property
+    def unstable(self) -> tuple[tuple[int, int], ...]:
+        """The cells, from an address to before another, that now read right and now do not."""
+        return tuple(self._unstable)
+
     def read(self, address: int, size: int) -> bytes:
         """The octets at `address`. Raises FlashFailure if a cell there cannot be read."""
         if not 0 <= address <= address + size <= self.geometry.size:
@@ -321,7 +326,7 @@ class Flash:
             first, last = max(start, address) - address, min(stop, address + len(data)) - address
             if first >= last or self._randomness.getrandbits(1):
                 continue
-            for i in range(first, last):
-                noise = self._randomness.getrandbits(8)
-                octets[i] = octets[i] | noise if self.geometry.erased else octets[i] & noise
+            count = last - first
+            cells, noise = int.from_bytes(octets[first:last], "big"), self._randomness.getrandbits(8 * count)
+            octets[first:last] = (cells | noise if self.geometry.erased else cells & noise).to_bytes(count, "big")
         return bytes(octets)

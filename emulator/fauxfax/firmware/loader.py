@@ -15,7 +15,7 @@ import attrs
 from fauxfax.errors import Misuse
 from fauxfax.events import Event, UpdateProgressed, UpdateStateChanged
 from fauxfax.firmware import driver, survey
-from fauxfax.firmware.codefile import PREFIX_SIZE
+from fauxfax.firmware.codefile import PREFIX_SIZE, Component
 from fauxfax.firmware.flash import Flash, FlashFailure
 from fauxfax.firmware.layout import Layout, LayoutKind
 from fauxfax.firmware.records import Attempt, Phase, Record
@@ -27,6 +27,7 @@ from fauxfax.models import Model
 __all__ = ["Attempt", "Boot", "Loader", "Refusal", "State", "UpdateStatus"]
 
 TRIAL_STARTS = 3  # project value: how often an image of the dual layout starts unconfirmed before it is given up
+HANGS = 3  # project value: how often in a row the watchdog restarts a firmware before the loader waits for another
 PATIENCE = 120.0  # project value: machine seconds a sender may pause; see `Loader.patience`
 
 
@@ -64,19 +65,25 @@ class Loader:
         """Power is gone: all that is not in flash is forgotten."""
         self._forget()
 
-    def boot(self) -> Boot:
-        """Decide what runs, from what is in flash. Raises PowerLost if a simulated cut falls into it."""
+    def boot(self, *, hung: bool = False) -> Boot:
+        """Decide what runs, from what is in flash. Raises PowerLost if a simulated cut falls into it.
+
+        `hung` says that the watchdog restarts the machine, because the firmware did nothing any more.
+        """
         self._forget()
         record = self._update.records.load()
         self._now(self._update.records.settle())
         self._update.intact = survey.intact(self.flash, self.layout, record)
         if record is not None and record.previous:
             record = self._count_start(record)
+        elif record is not None and hung:
+            record = self._count_hang(record)
+        given_up = hung and record is not None and record.hangs >= HANGS
         profile = self._update.profile()
         self._now(self._update.recall(record))
         if record is not None and record.phase is Phase.INSTALLING and self._update.image is not None:
             self._enter(State.REWRITING)
-        elif record is not None and self._update.is_whole(record) and profile is not None:
+        elif record is not None and self._update.is_whole(record) and profile is not None and not given_up:
             self._enter(State.RUNNING)
         else:
             self._enter(State.RECOVERY)
@@ -85,14 +92,14 @@ class Loader:
             versions={component.value: entry.version for component, entry in self._update.intact.items()},
             hashes={component.value: entry.sha256 for component, entry in self._update.intact.items()},
             profile=profile if self.state is State.RUNNING else None,
-            on_trial=record is not None and bool(record.previous),
+            on_trial=record is not None and bool(record.previous or record.hangs),
         )
 
     def confirm(self) -> None:
-        """The firmware that was started works: an image on trial stays. Does nothing if none is."""
+        """The firmware that was started works: one on trial stays, hangs are forgotten. Else it does nothing."""
         record = self._update.records.latest
-        if self.state is State.RUNNING and record is not None and record.previous:
-            self._now(self._update.records.write(attrs.evolve(record, previous={}, starts=0)))
+        if self.state is State.RUNNING and record is not None and (record.previous or record.hangs):
+            self._now(self._update.records.write(attrs.evolve(record, previous={}, starts=0, hangs=0)))
 
     # Taking an image ---------------------------------------------------------------------------------------------
 
@@ -151,8 +158,11 @@ class Loader:
         return None
 
     def status(self) -> UpdateStatus:
-        """Where the update is."""
-        image = self._update.image
+        """Where the update is. Why it is being refused is told at once, and survives a power-off a moment later."""
+        image, refused = self._update.image, self._update.refusal
+        last = self._update.attempt
+        if self.state is State.REFUSED:
+            last = self._update.attempt_now(self._update.refused_in, refused.reason, refused.offset)
         return UpdateStatus(
             state=self.state,
             component=image.header.name if image else "",
@@ -162,7 +172,7 @@ class Loader:
             sha256=self._update.stored_digest(),
             done=self._update.done,
             total=self._update.total,
-            last=self._update.attempt,
+            last=last,
         )
 
     # Moving on ---------------------------------------------------------------------------------------------------
@@ -198,6 +208,22 @@ class Loader:
         )
         self._now(self._update.records.write(Record(layout=record.layout, entries=record.previous, attempt=attempt)))
         self._update.intact = survey.intact(self.flash, self.layout, self._update.records.latest)
+        return self._update.records.latest
+
+    def _count_hang(self, record: Record) -> Record | None:
+        """One more hang of a firmware that has no other to give way to: after so many in a row the loader waits."""
+        hangs = record.hangs + 1
+        attempt = record.attempt
+        if hangs >= HANGS:
+            runs = self._update.intact.get(Component.SC)
+            attempt = Attempt(
+                component=Component.SC.value,
+                version=runs.version if runs else "",
+                stage=State.RUNNING.value,
+                reason=f"the firmware hung in {hangs} starts; send a code file, or switch off and on to try it again",
+                offset=0,
+            )
+        self._now(self._update.records.write(attrs.evolve(record, hangs=hangs, attempt=attempt)))
         return self._update.records.latest
 
     @staticmethod

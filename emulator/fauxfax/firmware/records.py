@@ -71,7 +71,8 @@ class Record:
     """All that the loader knows after a power-off.
 
     `staged` is the SHA-256 of the header that is being received or installed. `previous` is not empty while an
-    image of the dual layout is on trial: the entries to go back to; `starts` counts its starts so far.
+    image of the dual layout is on trial: the entries to go back to; `starts` counts its starts so far. `hangs` counts
+    how often the watchdog had to restart what runs, since it was last seen to stay up.
     """
 
     layout: str
@@ -82,6 +83,7 @@ class Record:
     attempt: Attempt | None = None
     previous: dict[Component, Entry] = attrs.field(factory=dict)
     starts: int = 0
+    hangs: int = 0
 
 
 _CONVERTER = cattrs.Converter(detailed_validation=False)

@@ -24,6 +24,7 @@ from fauxfax.firmware.staging import BlockCheck, Image, Staging
 from fauxfax.firmware.states import Cause, State
 from fauxfax.models import Model
 
+STAGED_IMAGE_LOST = "interrupted while rewriting, and the staged image is damaged or its memory card is not there"
 INSTALL_TRIES = 3  # project value: how often what runs is rewritten before the loader asks for help
 
 Activity = Generator[float | None, None, Cause]
@@ -319,14 +320,34 @@ class Update:
         self.attempt = record.attempt if record else None
         if record is None or not record.staged:
             return
+        if record.phase is Phase.INSTALLING:  # kept if what follows does not find it whole
+            self.attempt = record.attempt and attrs.evolve(record.attempt, reason=STAGED_IMAGE_LOST)
         image = self.staging.find(record.staged, self._areas)
         if image is None:
             return
         if record.phase is Phase.RECEIVING:
             yield from self.staging.settle(image)
             self.attempt = record.attempt and attrs.evolve(record.attempt, offset=image.next_offset)
+        elif self._is_sound(image):
+            self.attempt = record.attempt
+        else:
+            return
         self.image = image
         self.received = self.size = image.next_offset
+
+    def _is_sound(self, image: Image) -> bool:
+        """Whether a staged image is still what it was: its card may be out, or another one in, since the power went."""
+        try:
+            for part, area in zip(image.header.parts, image.areas, strict=True):
+                digest = hashlib.sha256()
+                device = self.staging.device(area.card)
+                for address, size in device.pieces(area.address, part.payload_size):
+                    digest.update(device.read(address, size))
+                if digest.digest() != part.sha256:
+                    return False
+        except (FlashFailure, driver.WornOut):
+            return False
+        return True
 
     def _progress(self, done: int) -> None:
         self.done = done

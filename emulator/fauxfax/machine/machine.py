@@ -56,6 +56,7 @@ from fauxfax.machine.printdesk import PRINTED, PrintDesk
 from fauxfax.machine.recorder import Recorder
 from fauxfax.machine.settings import Settings
 from fauxfax.machine.updates import UpdateDesk
+from fauxfax.machine.watchdog import Watchdog
 from fauxfax.models import Model
 
 
@@ -100,6 +101,7 @@ class Machine:
             pages_per_minute=settings.pages_per_minute,
         )
         self.updates = UpdateDesk(make_loader(self._publish), clock, self, settings.update_password)
+        self.watchdog = Watchdog(self)
         self.prints = PrintDesk(self)
         self.recorder: Recorder | None = None
         self.mail_update: MailUpdate | None = None
@@ -125,7 +127,7 @@ class Machine:
         self.power = "on"
         self.updates.loader.power_on()
         self._publish(PoweredOn())
-        self._start(0.0 if at_once else self.model.timing.loader)
+        (self._boot if at_once else self.start_loader)()
 
     def power_off(self, *, cut: bool = False) -> None:
         """Switch off in order, or (`cut`) pull the plug: what is in flight is lost as the hardware loses it."""
@@ -135,31 +137,34 @@ class Machine:
         if self._starting is not None:
             self._starting.cancel()
             self._starting = None
+        self.watchdog.stop()
+        self.freeze(cut=cut)
+        self._publish(PoweredOff(cut))
+        self.refresh()
+
+    def freeze(self, *, cut: bool = False) -> None:
+        """All that the machine was doing is over: its power is gone, or its firmware hangs."""
         self.updates.stop(cut=cut)
         if self.mail_update is not None:
             self.mail_update.power_off()
         self.updates.loader.power_off(cut=cut)
         self.engine.power_off()
         self._firmware_stopped()
-        self._publish(PoweredOff(cut))
-        self.refresh()
 
     @property
     def online(self) -> bool:
-        """Whether a PC sees the machine: powered, and neither starting nor restarting."""
-        return self.power == "on" and self._starting is None
+        """Whether a PC sees the machine: powered, neither starting nor restarting, and not hung."""
+        return self.power == "on" and self._starting is None and not self.watchdog.hung
 
     @property
     def running(self) -> bool:
         """Whether a firmware runs; false while dark, starting, or in recovery."""
         return self.online and self.profile is not None
 
-    def _start(self, delay: float) -> None:
-        if delay:
-            self._starting = self.clock.call_later(delay, self._loader_done)
-            self.refresh()
-        else:
-            self._boot()
+    def start_loader(self) -> None:
+        """The loader checks the flash, then starts what is in it."""
+        self._starting = self.clock.call_later(self.model.timing.loader, self._loader_done)
+        self.refresh()
 
     def _loader_done(self) -> None:
         """The loader has checked the flash; the firmware, if there is one, needs its own time to start."""
@@ -167,7 +172,7 @@ class Machine:
 
     def _boot(self) -> None:
         self._starting = None
-        boot = self.updates.loader.boot()
+        boot = self.updates.loader.boot(hung=self.watchdog.bitten())
         self.versions, self.hashes, self.profile = dict(boot.versions), dict(boot.hashes), boot.profile
         if self.profile is not None:
             self.panel.load_texts(self.profile.version, attrs.asdict(self.profile.panel))
@@ -176,6 +181,7 @@ class Machine:
             self.engine.power_on()
         self.refresh()
         self.updates.started(boot)
+        self.watchdog.started()
         if self.mail_update is not None and self.running:
             for message in self.memory.waiting():  # power may have gone between their storing and their being noticed
                 if message.state == "received":
@@ -183,10 +189,10 @@ class Machine:
 
     def restart(self) -> None:
         """The loader asks for a restart: the bus goes away, then comes back."""
+        self.watchdog.stop()
         self.engine.power_off()
         self._firmware_stopped()
-        timing = self.model.timing
-        self._starting = self.clock.call_later(timing.shutdown, lambda: self._start(timing.loader))
+        self._starting = self.clock.call_later(self.model.timing.shutdown, self.start_loader)
         self.refresh()
 
     def _firmware_stopped(self) -> None:
@@ -379,8 +385,8 @@ class Machine:
     def _current_state(self) -> str:
         if self.power == "off":
             return "off"
-        if self._starting is not None:
-            return "starting"
+        if not self.online:
+            return "starting" if self._starting is not None else "hung"
         if self.updates.active:
             return "updating"
         if self.profile is None:

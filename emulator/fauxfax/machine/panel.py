@@ -22,6 +22,7 @@ LAMPS = ("ONLINE", "RECEIVE", "ALARM", "UPDATE")
 LOADER_TEXTS = {
     "off": "",
     "starting": "LOADER CHECK",
+    "hung": " ",
     "recovery": "SEND CODE FILE",
     "update_offered": "UPDATE? PRESS SET",
 }

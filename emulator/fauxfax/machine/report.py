@@ -34,8 +34,15 @@ def status(machine: Machine) -> dict[str, Any]:
             "next_offset": update.next_offset,
             "done": update.done,
             "total": update.total,
+            "on_trial": machine.updates.on_trial,
             "last": last
-            and {"version": last.version, "stage": last.stage, "reason": last.reason, "offset": last.offset},
+            and {
+                "version": last.version,
+                "stage": last.stage,
+                "reason": last.reason,
+                "offset": last.offset,
+                "forced": last.forced,
+            },
         },
         "memory": {"documents": machine.memory.documents, "free_bytes": machine.memory.free_bytes},
         "panel": list(machine.panel.lines),
@@ -140,6 +147,7 @@ def _upgrade_lines(machine: Machine) -> list[str]:
         f"SHA256={status.sha256}",
         f"DONE={status.done}",
         f"TOTAL={status.total}",
+        f"TRIAL={'ON' if machine.updates.on_trial else 'OFF'}",
     ]
     if (last := machine.updates.last) is not None:
         lines += [
@@ -147,5 +155,6 @@ def _upgrade_lines(machine: Machine) -> list[str]:
             f"LASTSTAGE={last.stage}",
             f"LASTREASON={last.reason}",
             f"LASTOFFSET={last.offset}",
+            f"LASTFORCED={'ON' if last.forced else 'OFF'}",
         ]
     return lines

@@ -41,6 +41,9 @@ LOCKED_SECONDS = 300.0
 KIND = "UPD"
 RESULT_TAKEN, RESULT_DECLINED = "TAKEN", "DECLINED"
 """What the journal says of an offer: project values."""
+RESULT_INSTALLED, RESULT_REFUSED = "INSTALLED", "REFUSED"
+"""What it says of the end of one that was taken: project values."""
+FORCED = ", the rules on versions lifted by force"
 
 
 class Owner(Protocol):
@@ -89,6 +92,7 @@ class UpdateDesk:
         self._timing: Timing = loader.model.timing
         self._watch = FlashWatch([each for each in (loader.flash, loader.card) if each is not None], self._befall)
         self._owner: Owner | None = None
+        self._way = "loader"  # what a start goes on with came in before the power went
         self._step: Timer | None = None
         self._step_takes = 0.0
         self._longer = 0.0
@@ -111,6 +115,11 @@ class UpdateDesk:
         return self._declined or self.loader.status().last
 
     @property
+    def on_trial(self) -> bool:
+        """Whether the firmware that runs has yet to show that it stays up."""
+        return self._trial is not None
+
+    @property
     def failed_lately(self) -> bool:
         """Whether the panel still shows that an update failed."""
         return self._notice is not None
@@ -131,7 +140,9 @@ class UpdateDesk:
             self.decline(owner.way, reason)
             return reason
         self._owner, self._declined, self._commit_asked = owner, None, False
-        self._journal(owner.way, RESULT_TAKEN, f"code file of {offer.size} octets, from {offer.offset} on")
+        self._way = owner.way
+        forced = FORCED if offer.force else ""
+        self._journal(self._way, RESULT_TAKEN, f"code file of {offer.size} octets, from {offer.offset} on{forced}")
         self.clear_notice()
         self._wait_for_sender()
         self._body.refresh()
@@ -177,7 +188,7 @@ class UpdateDesk:
             self._owner = None  # refused before its end: what the sender still sends is let pass
             self._unwatch()
         if before in ACTIVE and self.loader.state not in ACTIVE:
-            self._show_failure()
+            self._failed()
         if seconds is not None:
             self._pass(seconds)
         elif self.loader.state is State.RESTARTING:
@@ -236,6 +247,9 @@ class UpdateDesk:
 
     def _leave(self) -> None:
         """Everything is written: restart, unless a rule says otherwise."""
+        if (last := self.loader.status().last) is not None:
+            forced = FORCED if last.forced else ""
+            self._journal(self._way, RESULT_INSTALLED, f"{last.component} {last.version}{forced}")
         rule = self._body.faults.ask("restart")
         match rule.action if rule is not None else "":
             case "cut":
@@ -316,6 +330,13 @@ class UpdateDesk:
             self._show_failure()
         self._body.events.publish(UpdateDeclined(way, reason))
         self._body.refresh()
+
+    def _failed(self) -> None:
+        """An update that was taken is refused: say why, on the panel for a while and in the journal for good."""
+        if (last := self.loader.status().last) is not None:
+            what = f"{last.component} {last.version}: " if last.version else ""
+            self._journal(self._way, RESULT_REFUSED, f"{what}{last.reason.removeprefix(what)}")
+        self._show_failure()
 
     def _show_failure(self) -> None:
         def due() -> None:

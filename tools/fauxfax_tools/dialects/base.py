@@ -33,11 +33,15 @@ class LastAttempt:
     stage: str
     reason: str
     offset: int
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where the machine's loader is. `sha256` is of the `received` octets that it stored of an unfinished update."""
+    """Where the machine's loader is. `sha256` is of the `received` octets that it stored of an unfinished update.
+
+    `on_trial` says that what runs may still give way to the firmware before it.
+    """
 
     state: State
     version: str = ""
@@ -47,6 +51,7 @@ class Status:
     done: int = 0
     total: int = 0
     reason: str = ""
+    on_trial: bool = False
     last: LastAttempt | None = None
 
     @property
@@ -144,6 +149,7 @@ def _find_model(text: str) -> str:
 
 
 def _find_serial(text: str) -> str:
-    """The serial number in a device id or a reply."""
+    """The serial number in a device id or a reply, or that of an emulated machine in its FTP login."""
     found = re.search(r"\b(?:SN|SERN|SERIAL|SERIALNUMBER)[:=]\s*\"?([^;\"\r\n]+)", text)
+    found = found or re.search(r"^230 Logged in to (EMU\w*)", text, re.MULTILINE)
     return found[1].strip() if found else ""

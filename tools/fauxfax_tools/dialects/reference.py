@@ -101,6 +101,7 @@ def _status(fields: dict[str, str]) -> Status:
         fields.get("LASTSTAGE", ""),
         fields.get("LASTREASON", ""),
         _number(fields, "LASTOFFSET"),
+        fields.get("LASTFORCED", "") == "ON",
     )
     return Status(
         state=state,
@@ -111,6 +112,7 @@ def _status(fields: dict[str, str]) -> Status:
         done=_number(fields, "DONE"),
         total=_number(fields, "TOTAL"),
         reason=fields.get("REASON", ""),
+        on_trial=fields.get("TRIAL", "") == "ON",
         last=last if last.version or last.reason else None,
     )
 
