@@ -169,7 +169,7 @@ def properties(message: bytes) -> dict[str, str]:
     return dict(line.split("=", 1) for line in message[40:].decode().split("\0") if line)
 
 
-@pytest.mark.parametrize("text, value", [("", 0), ("usb", 0x0577C5E5), ("usb_device", 0x27F8F50C)])
+@pytest.mark.parametrize(("text", "value"), [("", 0), ("usb", 0x0577C5E5), ("usb_device", 0x27F8F50C)])
 def test_the_hash_is_that_of_udev(text: str, value: int) -> None:
     assert string_hash(text) == value
 
