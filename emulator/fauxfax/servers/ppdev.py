@@ -49,6 +49,8 @@ class PpdevDevice:
 class PpdevHandle:
     """One open descriptor."""
 
+    longest = CHUNK
+
     def __init__(self, device: PpdevDevice) -> None:
         self._device = device
         self._reads: dict[int, Register] = {
@@ -107,14 +109,14 @@ class PpdevHandle:
 
     async def read(self, limit: int) -> bytes:
         """See Handle. Nothing to read is EAGAIN, as for a descriptor that does not block."""
-        data = self._claimed_host().read(min(limit, CHUNK))
+        data = self._claimed_host().read(limit)
         if not data and limit:
             raise OSError(errno.EAGAIN, "the machine has nothing to say")
         return data
 
     async def write(self, data: bytes) -> int:
         """See Handle. A busy machine takes less, or nothing."""
-        return self._claimed_host().write(data[:CHUNK])
+        return self._claimed_host().write(data)
 
     def _claimed_host(self) -> Host:
         if self._device.claimed is not self:

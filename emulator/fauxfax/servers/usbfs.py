@@ -162,6 +162,8 @@ class UsbfsDevice:
 class UsbfsHandle:
     """One open descriptor: the blocks under way, and those that wait to be reaped."""
 
+    longest = 0
+
     def __init__(self, device: UsbfsDevice) -> None:
         self._device = device
         self._function = device.function
