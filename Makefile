@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 15
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.py,%,$(wildcard tests/fuzz/fuzz_*.py))
 # Bytecode is what makes a warm start quick.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -36,9 +37,9 @@ real: $(VENV)/.dev
 sweep: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m sweep $(ARGS)
 
-#: make fuzz    fuzz the session, the MIME and the TIFF reader (FUZZ_SECONDS=20 each); what it finds lies in .cache/fuzz
+#: make fuzz    fuzz every codec and reader (FUZZ_SECONDS=15 each); what it finds lies in .cache/fuzz
 fuzz: $(VENV)/.fuzz
-	@for what in session mime tiff; do \
+	@for what in $(FUZZERS); do \
 	    mkdir -p .cache/fuzz/$$what; \
 	    $(BIN)/python tests/fuzz/fuzz_$$what.py -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
 	        -artifact_prefix=.cache/fuzz/$$what- .cache/fuzz/$$what tests/fuzz/corpus/$$what || exit 1; \

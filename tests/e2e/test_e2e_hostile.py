@@ -21,7 +21,9 @@ from fauxfax.hostport import usbip
 from fauxfax.hostport.jobstream import UEL
 from fauxfax.testing import MachineProcess
 
-WAYS = ("smtp", "raw", "lpd", "ftp", "usbip", "usbredir", "parallel", "control")
+WAYS = ("smtp", "raw", "lpd", "ftp", "usbip", "usbredir", "parallel", "control", "usb node", "parport node")
+NODES = {"usb node": "bus/usb/001/001", "parport node": "parport0"}
+"""The device nodes, which a program under umockdev reaches by a socket in the file system."""
 CONNECTIONS = 1000
 ENDLESS = 16 * 1024 * 1024
 GROWTH, CROWD_GROWTH = 12 * 1024 * 1024, 32 * 1024 * 1024
@@ -74,6 +76,16 @@ ATTACKS = {
     "usbredir: noise": Attack("usbredir", NOISE, logged="usbredir"),
     "parallel: noise": Attack("parallel", NOISE, dropped=False),
     "parallel: a line without an end": Attack("parallel", b"@PJL " + b"A" * ENDLESS, dropped=False),
+    "usb node: noise": Attack("usb node", NOISE, logged="umockdev"),
+    "usb node: half a request": Attack("usb node", b"\1\0\0", dropped=False),
+    "usb node: an unknown request": Attack("usb node", struct.pack("<QQQ", 99, 0, 0), logged="umockdev"),
+    "usb node: a block of 4 GiB": Attack(
+        "usb node", struct.pack("<QQQ", 1, 0x8038550A, 0) + b"\3\1" + b"\xff" * 54, dropped=False
+    ),
+    "parport node: noise": Attack("parport node", NOISE, logged="umockdev"),
+    "parport node: a write of 8 EiB": Attack(
+        "parport node", struct.pack("<QQQQQQ", 1, 0x708B, 0, 8, 0, 2**63) + bytes(ENDLESS), dropped=False
+    ),
     "control: noise": Attack("control", NOISE),
     "control: a header without an end": Attack("control", b"GET / HTTP/1.1\r\nX: " + b"A" * ENDLESS),
     "control: half a header": Attack("control", b"GET /v1/mach", dropped=False),
@@ -105,9 +117,26 @@ def resident(machine: MachineProcess) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def attack(port: int, sent: bytes) -> bool:
+Address = tuple[str, int] | str
+
+
+def address(machine: MachineProcess, way: str) -> Address:
+    """Where a way in listens: host and port, or a path."""
+    if way in NODES:
+        return f"{machine.announcement['umockdev']}/ioctl/dev/{NODES[way]}"
+    return "127.0.0.1", machine.ports[way]
+
+
+def dial(where: Address) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET)
+    peer.settimeout(SECONDS)
+    peer.connect(where)
+    return peer
+
+
+def attack(where: Address, sent: bytes) -> bool:
     """Send it all, or as much as is taken. Returns whether the machine ended the connection soon after."""
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as peer, selectors.DefaultSelector() as ready:
+    with dial(where) as peer, selectors.DefaultSelector() as ready:
         peer.setblocking(False)
         ready.register(peer, selectors.EVENT_READ | selectors.EVENT_WRITE)
         view, end = memoryview(sent), time.monotonic() + SECONDS
@@ -127,63 +156,71 @@ def attack(port: int, sent: bytes) -> bool:
 def check_everybody_is_served(machine: MachineProcess) -> None:
     """One ordinary exchange on every way in."""
     for way, exchange in EXCHANGES.items():
-        exchange(machine.ports[way])
+        exchange(address(machine, way))
 
 
-def _mail(port: int) -> None:
-    with smtplib.SMTP("127.0.0.1", port, timeout=SECONDS) as smtp:
+def _mail(where: Address) -> None:
+    with smtplib.SMTP(*where, timeout=SECONDS) as smtp:
         assert smtp.noop()[0] == 250
 
 
-def _raw(port: int) -> None:
-    asked(port, UEL + b"@PJL INFO ID\r\n", b"UF-8000")
+def _raw(where: Address) -> None:
+    asked(where, UEL + b"@PJL INFO ID\r\n", b"UF-8000")
 
 
-def _lpd(port: int) -> None:
-    asked(port, b"\x03lp\n", b"no entries")
+def _lpd(where: Address) -> None:
+    asked(where, b"\x03lp\n", b"no entries")
 
 
-def _ftp(port: int) -> None:
-    asked(port, b"NOOP\r\n", b"220")
+def _ftp(where: Address) -> None:
+    asked(where, b"NOOP\r\n", b"220")
 
 
-def _usbip(port: int) -> None:
-    asked(port, usbip.pack_devlist_request(), b"1-1")
+def _usbip(where: Address) -> None:
+    asked(where, usbip.pack_devlist_request(), b"1-1")
 
 
-def _usbredir(port: int) -> None:
-    asked(port, b"", b"fauxfax")
+def _usbredir(where: Address) -> None:
+    asked(where, b"", b"fauxfax")
 
 
-def _parallel(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as peer:
+def _parallel(where: Address) -> None:
+    with dial(where) as peer:
         peer.sendall(UEL)
         peer.shutdown(socket.SHUT_WR)
         assert peer.recv(1) == b""
 
 
-def _control(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+def _usb_node(where: Address) -> None:
+    asked(where, struct.pack("<QQQ", 1, 0x8004551A, 0), struct.pack("<QQQI", 6, 0, 4, 0x15))  # the capabilities
+
+
+def _parport_node(where: Address) -> None:
+    asked(where, struct.pack("<QQQ", 1, 0x80047097, 0), struct.pack("<QQQI", 6, 0, 4, 0x03))  # the modes
+
+
+def _control(where: Address) -> None:
+    connection = http.client.HTTPConnection(*where, timeout=SECONDS)
     connection.request("GET", "/v1/machine")
     assert connection.getresponse().status == 200
     connection.close()
 
 
-def asked(port: int, question: bytes, answer: bytes) -> None:
+def asked(where: Address, question: bytes, answer: bytes) -> None:
     """Ask until the answer comes: a cable may still be in for a moment after the last peer."""
     end, heard = time.monotonic() + SECONDS, b""
     while answer not in heard:
         assert time.monotonic() < end, heard
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as peer:
+        with contextlib.suppress(OSError), dial(where) as peer:
             peer.sendall(question)
             heard = b""
             while answer not in heard and (more := peer.recv(65536)):
                 heard += more
 
 
-EXCHANGES: dict[str, Callable[[int], None]] = {
+EXCHANGES: dict[str, Callable[[Address], None]] = {
     "smtp": _mail, "raw": _raw, "lpd": _lpd, "ftp": _ftp, "usbip": _usbip, "usbredir": _usbredir,
-    "parallel": _parallel, "control": _control,
+    "parallel": _parallel, "control": _control, "usb node": _usb_node, "parport node": _parport_node,
 }  # fmt: skip
 
 
@@ -191,9 +228,9 @@ EXCHANGES: dict[str, Callable[[int], None]] = {
 def test_a_hostile_peer_is_dropped_and_nobody_else_notices(machine: MachineProcess, case: str) -> None:
     way, sent, dropped, logged = ATTACKS[case]
     before, lines = resident(machine), len(log_of(machine))
-    with socket.create_connection(("127.0.0.1", machine.ports["smtp"]), timeout=SECONDS) as bystander:
+    with dial(address(machine, "smtp")) as bystander:
         assert bystander.recv(1000).startswith(b"220")
-        ended = attack(machine.ports[way], sent)
+        ended = attack(address(machine, way), sent)
         bystander.sendall(b"NOOP\r\n")
         assert bystander.recv(1000).startswith(b"250")
     assert ended or not dropped
@@ -207,11 +244,9 @@ def test_a_thousand_connections_keep_nobody_out_for_long(machine: MachineProcess
     before = resident(machine)
     with contextlib.ExitStack() as crowd:
         for _ in range(CONNECTIONS):
-            peer = crowd.enter_context(socket.socket())
-            peer.settimeout(SECONDS)
-            peer.connect(("127.0.0.1", machine.ports[way]))
+            crowd.enter_context(dial(address(machine, way)))
         for other, exchange in EXCHANGES.items():
             if other != way:
-                exchange(machine.ports[other])
+                exchange(address(machine, other))
         assert resident(machine) - before < CROWD_GROWTH
-    EXCHANGES[way](machine.ports[way])
+    EXCHANGES[way](address(machine, way))

@@ -156,3 +156,8 @@ def test_where_lines_are_cut_does_not_matter(cuts: list[int]) -> None:
 def test_hostile_octets_never_raise(data: bytes) -> None:
     for before in (b"", LOGIN.encode(), LOGIN.encode() + b"STOR x\r\n", LOGIN.encode() + b"EPRT "):
         played((before + data + b"\r\n").decode("latin-1"))
+
+
+def test_what_a_client_said_is_repeated_without_its_controls() -> None:
+    _, replies = played(LOGIN + "TYPE X\r550 injected\x1b\0\r\n")
+    assert replies[-1] == "504 Type X?550 injected?? is not supported."

@@ -8,7 +8,7 @@ from hostport_pc import ACK, AUTO_FD, FAULT, IDLE, INIT, NOT_BUSY, PAPER, SELECT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fauxfax.hostport.ieee1284 import Phase
+from fauxfax.hostport.ieee1284 import Peripheral, Phase
 from fauxfax.hostport.port import PortStatus
 
 
@@ -132,3 +132,12 @@ def test_whatever_the_lines_do_a_reset_brings_the_cable_back(writes: list[tuple[
     before = len(port.heard)
     assert pc.put(b"ok") == 2
     assert bytes(port.heard[before:]) == b"ok"
+
+
+def test_data_lines_that_nobody_drives_are_high() -> None:
+    cable = Peripheral(MemoryPort())
+    cable.turn_data(reverse=True)
+    cable.write_data(0x55)
+    assert cable.read_data() == 0xFF
+    cable.turn_data(reverse=False)
+    assert cable.read_data() == 0x55

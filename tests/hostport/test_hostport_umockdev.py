@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from hostport_memory import MemoryPort, plugged
 
 from fauxfax.hostport.ieee1284 import Peripheral
 from fauxfax.servers.ppdev import PpdevDevice
+from fauxfax.servers.uevent import string_hash
 from fauxfax.servers.umockdev import DeviceTree
 from fauxfax.servers.usbfs import UsbfsDevice
 
@@ -136,6 +138,40 @@ def test_a_restart_moves_the_machine_to_the_next_device_number(tmp_path: Path) -
         assert (tree.folder / "sys/bus/usb/devices/1-1/devnum").read_text() == "2\n"
 
     with_tree(tmp_path, case)
+
+
+def test_listeners_hear_of_a_restart_in_the_form_of_udev(tmp_path: Path) -> None:
+    async def case(tree: Folder) -> None:
+        port = MemoryPort()
+        await UsbfsDevice(tree, lambda: plugged(port)).start()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, socket.socket(socket.AF_UNIX) as gone:
+            listener.bind(str(tmp_path / "event7"))
+            gone.bind(str(tmp_path / "event8"))
+            listener.setblocking(False)
+            loop = asyncio.get_running_loop()
+            port.change(online=False)
+            left = await asyncio.wait_for(loop.sock_recv(listener, 4096), 5)
+            port.change(online=True)
+            back = await asyncio.wait_for(loop.sock_recv(listener, 4096), 5)
+        assert left[:12] == b"libudev\0\xfe\xed\xca\xfe"
+        header, begin, length = struct.unpack("=III", left[12:24])
+        assert (header, begin, length) == (40, 40, len(left) - 40)
+        assert properties(left) == properties(back) | {
+            "ACTION": "remove", "SEQNUM": "2", "MINOR": "0", "DEVNUM": "001", "DEVNAME": "/dev/bus/usb/001/001"
+        }  # fmt: skip
+        assert properties(back)["ACTION"] == "add"
+        assert properties(back)["DEVPATH"] == "/devices/usb1/1-1"
+
+    with_tree(tmp_path, case)
+
+
+def properties(message: bytes) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in message[40:].decode().split("\0") if line)
+
+
+@pytest.mark.parametrize(("text", "value"), [("", 0), ("usb", 0x0577C5E5), ("usb_device", 0x27F8F50C)])
+def test_the_hash_is_that_of_udev(text: str, value: int) -> None:
+    assert string_hash(text) == value
 
 
 @pytest.mark.parametrize(

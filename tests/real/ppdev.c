@@ -2,9 +2,10 @@
  *
  *   ppdev send DEVICE MODE FILE      negotiates MODE, writes FILE
  *   ppdev receive DEVICE MODE COUNT  negotiates MODE, prints up to COUNT octets
+ *   ppdev address DEVICE MODE OCTET  negotiates MODE, one of EPP; writes the address, prints what is read back
  *
- * MODE is a number of linux/parport.h: 0 nibble, 1 byte, 0x10 ECP, 0x30 ECP with run lengths, 0x40 EPP, 0x100
- * compatibility; with 4 for the device id.
+ * MODE is a number of linux/parport.h: 0 nibble, 1 byte, 0x10 ECP, 0x30 ECP with run lengths, 0x40 EPP by the port's
+ * hardware, 0x1000 EPP by the kernel, line by line, 0x100 compatibility; with 4 for the device id.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,6 +55,38 @@ static int receive(int port, size_t size)
     return 0;
 }
 
+/* QEMU's port, unlike a real one, does not turn the data lines round by itself for EPP. */
+static void turn(int port, int reverse)
+{
+    ioctl(port, PPDATADIR, &reverse);
+}
+
+static int address(int port, int mode, unsigned char octet)
+{
+    int with_address = mode | IEEE1284_ADDR;
+    ioctl(port, PPSETMODE, &with_address);
+    if (write(port, &octet, 1) != 1)
+        return fail("write");
+    octet = ~octet;
+    turn(port, 1);
+    if (read(port, &octet, 1) != 1)
+        return fail("read");
+    printf("0x%02x\n", octet);
+    ioctl(port, PPSETMODE, &mode);
+    return 0;
+}
+
+static int transfer(int port, int mode, const char *verb, const char *what)
+{
+    if (!strcmp(verb, "send"))
+        return send_file(port, what);
+    if (!strcmp(verb, "address"))
+        return address(port, mode, strtol(what, NULL, 0));
+    if (mode & (IEEE1284_MODE_EPP | IEEE1284_MODE_EPPSWE))
+        turn(port, 1);
+    return receive(port, atoi(what));
+}
+
 int main(int count, char **words)
 {
     if (count != 5)
@@ -63,7 +96,8 @@ int main(int count, char **words)
         return fail(words[2]);
     if (mode != compatible && ioctl(port, PPNEGOT, &mode))
         return fail("the mode is refused");
-    int result = strcmp(words[1], "send") ? receive(port, atoi(words[4])) : send_file(port, words[4]);
+    int result = transfer(port, mode, words[1], words[4]);
+    turn(port, 0);
     ioctl(port, PPNEGOT, &compatible);
     ioctl(port, PPRELEASE);
     return result;

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from code_files import code_file
 from fauxfax.servers.umockdev import DeviceTree
 from fauxfax.servers.usbfs import UsbfsDevice
 from fauxfax.testing import MachineProcess
@@ -39,6 +40,27 @@ try:
     device.ctrl_transfer(0xC0, 99, 0, 0, 4)
 except usb.core.USBError as error:
     print("stall", error.errno)
+"""
+
+REPLUG = """
+import time, usb.core, usb.util
+device = usb.core.find(idVendor=0x04DA)
+print(f"{device.address:03}")
+try:
+    device.write(1, b"never taken", 5000)
+except usb.core.USBError as error:
+    print("gone")
+usb.util.dispose_resources(device)
+for _ in range(200):
+    found = usb.core.find(idVendor=0x04DA)
+    if found is None and device is not None:
+        print("nobody")
+        device = None
+    elif found is not None and device is None:
+        break
+    time.sleep(0.02)
+print(f"{found.address:03}")
+print(found.write(1, b"data"))
 """
 
 
@@ -132,6 +154,30 @@ def test_a_machine_that_goes_away_fails_the_transfers(flight: str, tmp_path: Pat
     lines = run(port, tmp_path, flight, "1", later=lambda: port.change(online=False))
     assert lines[:2] == ["written 100000", "cancelled 0"]
     assert lines[2] in ("failed 5", "failed 1"), "LIBUSB_TRANSFER_NO_DEVICE or _ERROR"
+
+
+def test_a_libusb_program_hears_of_the_restart_and_finds_the_machine_again_in_the_same_context(tmp_path: Path) -> None:
+    port = MemoryPort(space=0)
+    lines = run(port, tmp_path, sys.executable, "-u", "-c", REPLUG, later=lambda: replug(port))
+    assert lines == ["001", "gone", "nobody", "002", "4"]
+    assert port.heard == b"data"
+
+
+def replug(port: MemoryPort) -> None:
+    port.change(online=False)
+    asyncio.get_running_loop().call_later(0.3, lambda: port.change(online=True, space=1 << 30))
+
+
+def test_the_tool_updates_over_usb_and_follows_the_machine_through_its_restart(
+    fauxfax: MachineProcess, tmp_path: Path
+) -> None:
+    path = tmp_path / "UF-8K_SC_AAV10200YC.pfc"
+    path.write_bytes(code_file("UF-8000 SC V10200"))
+    environment = {**os.environ, "UMOCKDEV_DIR": fauxfax.announcement["umockdev"], "LD_PRELOAD": PRELOAD}
+    command = [sys.executable, "-m", "fauxfax_tools", "local-update", "--port", "usb:", "--yes", str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("done, the machine runs SC V10200, and its content is the file's\n")
 
 
 def test_a_running_machine_announces_where_programs_find_it(fauxfax: MachineProcess) -> None:

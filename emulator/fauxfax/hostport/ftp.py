@@ -202,8 +202,9 @@ class Session:
         return command(rest.strip())
 
     def _say(self, text: str) -> Event | None:
-        """Answer at once: nobody else needs to do anything."""
-        self._output += text.encode("latin-1", "replace") + b"\r\n"
+        """Answer at once: nobody else needs to do anything. What the client said is repeated without its controls."""
+        line = "".join(character if character.isprintable() else "?" for character in text)
+        self._output += line.encode("latin-1", "replace") + b"\r\n"
         return None
 
     def _answer(self, text: str) -> None:

@@ -24,6 +24,8 @@ __all__ = ["Control", "Levels", "Peripheral", "Phase", "Status"]
 DEVICE_ID, BYTE, ECP, RUNS, EPP = 0x04, 0x01, 0x10, 0x20, 0x40
 """Bits of the extensibility request: give the device id; a byte at a time; ECP; ECP with run lengths; EPP."""
 SERVED = frozenset({0x00, BYTE, ECP, ECP | RUNS, EPP, *(DEVICE_ID | mode for mode in (0x00, BYTE, ECP, ECP | RUNS))})
+FLOATING = 0xFF
+"""What data lines show that nobody drives."""
 COMPATIBILITY = frozenset({Phase.FORWARD_IDLE, Phase.FORWARD_DATA})
 N_INIT_HAS_ANOTHER_MEANING = frozenset(phase for phase in Phase if phase.name.startswith(("ECP_", "EPP_")))
 
@@ -71,6 +73,8 @@ class Peripheral:
         self._trace = trace
         self._scope = scope
         self._wire = Wire()
+        self._data_register = 0
+        self._reversed = False
         self._answers = Outbox(port)
         self._outbox = self._answers
         self._latched = 0
@@ -82,8 +86,14 @@ class Peripheral:
     # Registers ----------------------------------------------------------------------------------------------------
 
     def write_data(self, value: int) -> None:
-        """The host puts an octet on the data lines."""
-        self._wire.host = value & 0xFF
+        """The host's data register gets an octet, which is on the lines as long as the host drives them."""
+        self._data_register = value & 0xFF
+        self.turn_data(reverse=self._reversed)
+
+    def turn_data(self, *, reverse: bool) -> None:
+        """The host lets go of the data lines, or drives them again."""
+        self._reversed = reverse
+        self._wire.host = FLOATING if reverse else self._data_register
         self._look()
 
     def read_data(self) -> int:

@@ -162,12 +162,15 @@ class Host:
         return _ACTIVE if self.mode & ADDRESS else _AUTO_FD
 
     def _epp_write(self, octet: int) -> bool:
+        """The port's hardware drives the data lines during the cycle only: its data register keeps what it held."""
+        held = self._cable.read_data()
         self._cable.write_data(octet)
         self._drive(low=_STROBE)
         self._drive(low=self._epp_strobe())
         taken = Status.BUSY in self._levels()
         self._drive(high=self._epp_strobe())
         self._drive(high=_STROBE)
+        self._cable.write_data(held)
         return taken
 
     def _epp_read(self) -> int | None:

@@ -86,9 +86,8 @@ class FtpConnection(Connection):
     def __init__(
         self, open_port: Callable[[], Port], clock: Clock, connections: set[Connection], tap: Tap | None
     ) -> None:
-        super().__init__(clock, connections)
+        super().__init__(open_port, clock, connections)
         self._tap = tap
-        self._open_port = open_port
         self._data: DataConnection | None = None
         self._listener: asyncio.Server | None = None
         self._delivery: Delivery | None = None
@@ -102,14 +101,12 @@ class FtpConnection(Connection):
         """Plug in and greet."""
         self._peer = str(self.transport.get_extra_info("peername")[0])
         self._own = str(self.transport.get_extra_info("sockname")[0])
-        self._port = self._open_port()
+        super().opened()
         self._session = Session(self._peer, self._port.serial)
-        self._port.on_change(self.pump)
 
     def closed(self) -> None:
         """A file that was not complete ends here."""
-        self._port.on_change(None)
-        self._port.end()
+        super().closed()
         self._drop_data(abort=True)
         for task in self._tasks:
             task.cancel()

@@ -22,22 +22,11 @@ class LpdConnection(Connection):
     """One client, one port, one data file at a time."""
 
     def __init__(self, open_port: Callable[[], Port], clock: Clock, connections: set[Connection]) -> None:
-        super().__init__(clock, connections)
-        self._open_port = open_port
+        super().__init__(open_port, clock, connections)
         self._session = Session()
         self._delivery: Delivery | None = None
         self._deciding = False
         self._restarting = False
-
-    def opened(self) -> None:
-        """Plug in."""
-        self._port = self._open_port()
-        self._port.on_change(self.pump)
-
-    def closed(self) -> None:
-        """A file that was not complete ends here."""
-        self._port.on_change(None)
-        self._port.end()
 
     def data_received(self, data: bytes) -> None:
         """Octets from the client."""

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 
 from fauxfax.hostport.ieee1284 import Peripheral
-from fauxfax.hostport.ieee1284host import Host
+from fauxfax.hostport.ieee1284host import COMPATIBILITY, Host
 from fauxfax.servers.umockdev import DeviceTree, Memory
 
 MAJOR = 99
@@ -48,6 +48,8 @@ class PpdevDevice:
 
 class PpdevHandle:
     """One open descriptor."""
+
+    longest = CHUNK
 
     def __init__(self, device: PpdevDevice) -> None:
         self._device = device
@@ -97,8 +99,8 @@ class PpdevHandle:
             (mode,) = _INT.unpack(await memory.read(argument, _INT.size))
             if not self._device.host.negotiate(mode):
                 raise OSError(errno.ENXIO, f"the machine does not serve mode 0x{mode:x}")
-        elif request == 0x40047090:  # PPDATADIR: who drives the data lines follows from the handshake
-            await memory.read(argument, _INT.size)
+        elif request == 0x40047090:  # PPDATADIR
+            cable.turn_data(reverse=bool(*_INT.unpack(await memory.read(argument, _INT.size))))
         elif request in (PPRELEASE, PPYIELD):
             self._device.claimed = None
         else:
@@ -107,14 +109,14 @@ class PpdevHandle:
 
     async def read(self, limit: int) -> bytes:
         """See Handle. Nothing to read is EAGAIN, as for a descriptor that does not block."""
-        data = self._claimed_host().read(min(limit, CHUNK))
+        data = self._claimed_host().read(limit)
         if not data and limit:
             raise OSError(errno.EAGAIN, "the machine has nothing to say")
         return data
 
     async def write(self, data: bytes) -> int:
         """See Handle. A busy machine takes less, or nothing."""
-        return self._claimed_host().write(data[:CHUNK])
+        return self._claimed_host().write(data)
 
     def _claimed_host(self) -> Host:
         if self._device.claimed is not self:
@@ -122,6 +124,8 @@ class PpdevHandle:
         return self._device.host
 
     def close(self) -> None:
-        """See Handle."""
+        """See Handle. The kernel ends a mode that the program has left on."""
         if self._device.claimed is self:
             self._device.claimed = None
+            self._device.host.negotiate(COMPATIBILITY)
+            self._device.cable.turn_data(reverse=False)

@@ -24,22 +24,11 @@ class RawConnection(Connection):
     """One connection: moves octets both ways between a socket and a Port."""
 
     def __init__(self, open_port: Callable[[], Port], clock: Clock, connections: set[Connection]) -> None:
-        super().__init__(clock, connections)
-        self._open_port = open_port
+        super().__init__(open_port, clock, connections)
         self._inbox = bytearray()
         self._ended = False
         self._paused = False
         self._writable = True
-
-    def opened(self) -> None:
-        """Plug in."""
-        self._port = self._open_port()
-        self._port.on_change(self.pump)
-
-    def closed(self) -> None:
-        """The cable is out; a job that was not complete ends here."""
-        self._port.on_change(None)
-        self._port.end()
 
     def data_received(self, data: bytes) -> None:
         """Octets from the PC."""

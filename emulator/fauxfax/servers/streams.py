@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from fauxfax.clock import Clock, Timer
+from fauxfax.hostport.port import Port
 from fauxfax.servers.tap import Tap, tapped
 
 IDLE_SECONDS = 300.0
@@ -24,11 +25,13 @@ log = logging.getLogger(__name__)
 
 
 class Connection(asyncio.Protocol, ABC):
-    """One connection. Subclasses say what octets mean; `pump()` may be called at any time, and never runs in itself."""
+    """One connection with a port of its own. Subclasses say what octets mean; `pump()` may be called at any time, and
+    never runs in itself."""
 
     transport: asyncio.Transport
 
-    def __init__(self, clock: Clock, connections: set[Connection]) -> None:
+    def __init__(self, open_port: Callable[[], Port], clock: Clock, connections: set[Connection]) -> None:
+        self._open_port = open_port
         self._clock = clock
         self._connections = connections
         self._pumping = False
@@ -37,16 +40,18 @@ class Connection(asyncio.Protocol, ABC):
         self._heard = False
 
     @abstractmethod
-    def opened(self) -> None:
-        """The client is there."""
-
-    @abstractmethod
     def move(self) -> None:
         """Do what can be done now."""
 
-    @abstractmethod
+    def opened(self) -> None:
+        """The client is there: plug in."""
+        self._port = self._open_port()
+        self._port.on_change(self.pump)
+
     def closed(self) -> None:
-        """The client is gone."""
+        """The client is gone; what was not complete ends here."""
+        self._port.on_change(None)
+        self._port.end()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless too many are here."""

@@ -18,13 +18,17 @@ import errno
 import logging
 import shutil
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from fauxfax.errors import FormatError
+from fauxfax.servers.streams import BACKLOG
 
 IOCTL, RESULT, DONE, RUN, SEND_MEMORY, TAKE_MEMORY, READ, WRITE = 1, 2, 3, 4, 5, 6, 7, 8
+MAX_OPEN = 64
+"""Descriptors of one node that may be open at a time; the next program is turned away. A project value."""
 MAX_MEMORY = 16 * 1024 * 1024
 """Octets of the client's memory moved at once; usbfs of Linux allows as many. A project value."""
 _PACKET = struct.Struct("<QQQ")
@@ -58,6 +62,9 @@ class Memory:
 class Handle(Protocol):
     """One open descriptor of a device node. What it cannot do it raises as OSError with the kernel's errno."""
 
+    longest: int
+    """Octets of one `read()` or `write()` at most, so that nobody's memory is read for nothing."""
+
     async def ioctl(self, memory: Memory, request: int, argument: int) -> int:
         """Do an ioctl; returns its result."""
         ...
@@ -82,6 +89,7 @@ class DeviceTree:
         self.folder = folder
         self._servers: dict[str, asyncio.Server] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open: Counter[str] = Counter()
         (folder / "dev" / ".node").mkdir(parents=True, exist_ok=True)
         (folder / "sys").mkdir(exist_ok=True)
 
@@ -94,9 +102,17 @@ class DeviceTree:
         (self.folder / "dev" / ".node" / name.replace("/", "_")).symlink_to(number)
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(open_handle(), reader, writer)
+            if self._open[name] >= MAX_OPEN:
+                log.warning("umockdev: a program was dropped: %d have /dev/%s open", MAX_OPEN, name)
+                writer.close()
+                return
+            self._open[name] += 1
+            try:
+                await self._serve(open_handle(), reader, writer)
+            finally:
+                self._open[name] -= 1
 
-        self._servers[name] = await asyncio.start_unix_server(serve, socket, limit=_STREAM_LIMIT)
+        self._servers[name] = await asyncio.start_unix_server(serve, socket, limit=_STREAM_LIMIT, backlog=BACKLOG)
 
     def remove_node(self, name: str) -> None:
         """The device is gone. Descriptors which are open stay open, as under Linux."""
@@ -172,9 +188,9 @@ async def _call(handle: Handle, memory: Memory, request: int, first: int, second
     if request == IOCTL:
         return await handle.ioctl(memory, first & 0xFFFFFFFF, second)
     if request == WRITE:
-        return await handle.write(await memory.read(first, min(second, MAX_MEMORY)))
+        return await handle.write(await memory.read(first, min(second, handle.longest)))
     if request == READ:
-        data = await handle.read(min(second, MAX_MEMORY))
+        data = await handle.read(min(second, handle.longest))
         if data is None:
             return None
         memory.write(first, data)

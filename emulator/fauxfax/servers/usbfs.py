@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import BULK_IN, Kind, Speed
+from fauxfax.servers import uevent
 from fauxfax.servers.umockdev import DeviceTree, Memory
 
 MAJOR = 189
@@ -61,6 +62,7 @@ class UsbfsDevice:
         self._port = port
         self._number = port
         self._present = False
+        self._events = 0
         self._work: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -82,10 +84,17 @@ class UsbfsDevice:
         self._present = self.function.attached
         if self._present:
             await self._appear()
+            self._announce("add")
         else:
             self._tree.remove_node(self._node)
             self._tree.remove_attributes(self._path, f"bus/usb/devices/{self._name}", f"dev/char/{self._device}")
+            self._announce("remove")
             self._number += 1
+
+    def _announce(self, action: str) -> None:
+        self._events += 1
+        begin = {"ACTION": action, "DEVPATH": f"/{self._path}", "SUBSYSTEM": "usb", "SEQNUM": str(self._events)}
+        uevent.send(self._tree.folder, {**begin, **self._properties, "DEVNAME": f"/dev/{self._node}"})
 
     @property
     def _name(self) -> str:
@@ -102,6 +111,19 @@ class UsbfsDevice:
     @property
     def _device(self) -> str:
         return f"{MAJOR}:{self._number - 1}"
+
+    @property
+    def _properties(self) -> dict[str, str]:
+        """What the kernel says of the device in an event, and in the attribute `uevent`."""
+        return {
+            "MAJOR": str(MAJOR),
+            "MINOR": str(self._number - 1),
+            "DEVNAME": self._node,
+            "DEVTYPE": "usb_device",
+            "DRIVER": "usb",
+            "BUSNUM": f"{BUS:03}",
+            "DEVNUM": f"{self._number:03}",
+        }
 
     async def _appear(self) -> None:
         function = self.function
@@ -125,8 +147,7 @@ class UsbfsDevice:
             "version": " 2.00",
             "maxchild": "0",
             "dev": self._device,
-            "uevent": f"MAJOR={MAJOR}\nMINOR={self._number - 1}\nDEVNAME={self._node}\nDEVTYPE=usb_device\nDRIVER=usb\n"
-            f"BUSNUM={BUS:03}\nDEVNUM={self._number:03}",
+            "uevent": "\n".join(f"{key}={value}" for key, value in self._properties.items()),
         }
         files = {name: f"{text}\n".encode() for name, text in texts.items()}
         links = {
@@ -140,6 +161,8 @@ class UsbfsDevice:
 
 class UsbfsHandle:
     """One open descriptor: the blocks under way, and those that wait to be reaped."""
+
+    longest = 0
 
     def __init__(self, device: UsbfsDevice) -> None:
         self._device = device
