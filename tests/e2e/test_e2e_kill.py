@@ -10,6 +10,7 @@ import random
 import smtplib
 import threading
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -23,9 +24,10 @@ SENDERS = 4
 class Sender(threading.Thread):
     """Sends messages one after the other, over new connections and kept ones, and remembers every 250 to a dot."""
 
-    def __init__(self, name: str, seed: int) -> None:
+    def __init__(self, name: str, domain: str, seed: int) -> None:
         super().__init__(daemon=True)
         self.name = name
+        self.domain = domain
         self.port = 0
         self.acknowledged: list[str] = []
         self.sent = 0
@@ -45,7 +47,7 @@ class Sender(threading.Thread):
         self.sent += 1
         name = f"<{self.sent}.{self.name}@example.org>"
         body = "a line of some text\r\n" * self._chance.choice((1, 10, 80))
-        smtp.sendmail("me@example.org", "fax@uf-8000.local", f"Message-Id: {name}\r\n\r\n{body}")
+        smtp.sendmail("me@example.org", f"fax@{self.domain}", f"Message-Id: {name}\r\n\r\n{body}")
         self.acknowledged.append(name)
         self._over.wait(self._chance.random() * 0.15)
 
@@ -71,8 +73,10 @@ def kill_under_load(tmp_path: Path, kills: int, seed: int) -> None:
     chance = random.Random(seed)
     only_smtp = [word for way in ("raw", "lpd", "ftp", "usbip", "usbredir", "parallel")
                  for word in ("--set", f"ports.{way}=-1")]  # fmt: skip
-    machine = MachineProcess(tmp_path / "machine", only_smtp)
-    senders = [Sender(f"sender{number}", seed + number) for number in range(SENDERS)]
+    # The port of a killed machine may become another machine's on this computer, which must not take its mail.
+    domain = f"{uuid.uuid4().hex}.example"
+    machine = MachineProcess(tmp_path / "machine", [*only_smtp, "--set", f"smtp.domain={domain}"])
+    senders = [Sender(f"sender{number}", domain, seed + number) for number in range(SENDERS)]
     try:
         machine.start()
         for sender in senders:
