@@ -11,7 +11,7 @@ A rule is one line:
 
 POINT is where the machine asks: an SMTP verb (`mail`, `rcpt`, `data`, …), `connect`, `dot` (the message has been
 read, nothing acknowledged), `document` (it is ready for paper), `page` (a sheet leaves the cassette), `update`,
-`commit`, `restart`. Keys select among the times it asks: `sender`, `recipient`, `peer`
+`commit`, `restart`, `boot` (a firmware has started). Keys select among the times it asks: `sender`, `recipient`, `peer`
 (shell patterns); `nth=N` the Nth match only, `every=N`, `times=N` at most N times, `probability=P` with `seed=S`,
 `after=S` and `until=S` (machine seconds). The same rules and the same questions give the same answers: a rule counts
 its own matches and owns its own random stream.
@@ -51,8 +51,11 @@ _BODY = ("paper-out", "jam", "cover-open", "cut")
 UPDATE_POINTS = ("update", "commit", "restart")
 EFFECTIVE = {
     "document": _BODY, "page": ("delay", *_BODY), **dict.fromkeys(UPDATE_POINTS, ("drop", "delay", "cut")),
+    "boot": ("cut", "hang"),
 }  # fmt: skip
-"""Points that have no dialogue: the actions that do something there. Everywhere else all of them do."""
+"""Points that have no dialogue: the actions that do something there."""
+IN_DIALOGUE = tuple(action for action in ACTIONS if action != "hang")
+"""What does something at every other point."""
 GRAMMAR = (
     "POINT [KEY=VALUE]... -> ACTION [ARGUMENT], for example: rcpt recipient=*@example.org nth=2 -> reply 451 try later"
 )
@@ -117,7 +120,7 @@ def parse_rule(text: str, number: int = 0) -> Rule:
         raise Misuse(f"fault rule {text!r}: {words[0]!r} is no point; the points are {', '.join(POINTS)}")
     if rule.action not in ACTIONS:
         raise Misuse(f"fault rule {text!r}: {rule.action!r} is no action; the actions are {', '.join(ACTIONS)}")
-    if rule.action not in (effective := EFFECTIVE.get(rule.point, ACTIONS)):
+    if rule.action not in (effective := EFFECTIVE.get(rule.point, IN_DIALOGUE)):
         raise Misuse(
             f"fault rule {text!r}: {rule.action} does nothing at {rule.point}; it takes {', '.join(effective)}"
         )

@@ -51,7 +51,7 @@ def test_a_log_that_nobody_reads_any_more_does_not_stop_the_machine(tmp_path: Pa
         for action in ("cut", "on", "cut", "on"):
             client.post("/v1/power", {"action": action})
         assert wait_for(client, "panel=READY", count=1, new=False, timeout=10.0)
-        assert list(client.events(0, 0.2))[-1]["event"] in ("panel-changed", "state-changed")
+        assert any(event["event"] == "powered-off" for event in client.events(0, 10.0))
     finally:
         process.terminate()
         _, errors = process.communicate(timeout=10.0)

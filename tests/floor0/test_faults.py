@@ -105,6 +105,8 @@ def test_clearing_disarms_everything(plan: FaultPlan) -> None:
         ("page -> drop", "drop does nothing at page; it takes delay, paper-out, jam, cover-open, cut"),
         ("document -> reply 451 no", "does nothing at document"),
         ("commit -> jam", "does nothing at commit"),
+        ("rcpt -> hang", "hang does nothing at rcpt; it takes reply"),
+        ("boot -> drop", "drop does nothing at boot; it takes cut, hang"),
     ],
 )
 def test_a_rule_that_cannot_be_read_says_which_word(text: str, complaint: str) -> None:
