@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from fauxfax.firmware import recipe
 from fauxfax.hostport.jobstream import UEL
 from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.testing import MachineProcess
+
+sys.path.append(str(Path(__file__).parents[1] / "hostport"))
+from hostport_memory import MemoryPort, plugged
 
 pytestmark = pytest.mark.real
 
@@ -60,9 +64,9 @@ def on_usbip(port: int, files: dict[str, bytes] | None = None) -> Iterator[Guest
         yield guest
 
 
-def attach(guest: Guest, port: int) -> None:
-    guest.run(f"usbip --tcp-port {port} attach -r 10.0.2.2 -b 1-1")
-    guest.wait_for("[ -e /dev/usb/lp0 ]")
+def attach(guest: Guest, port: int, number: int = 1) -> None:
+    guest.run(f"usbip --tcp-port {port} attach -r 10.0.2.2 -b 1-{number}")
+    guest.wait_for(f"[ -e /dev/usb/lp{number - 1} ]")
 
 
 def check_printer(guest: Guest, bench: UsbBench) -> None:
@@ -90,6 +94,20 @@ def test_usblp_drives_the_machine_over_usbredir(controller: str) -> None:
 def test_usblp_drives_the_machine_over_usbip() -> None:
     with UsbBench() as bench, on_usbip(bench.usbip, {"job": JOB}) as guest:
         check_printer(guest, bench)
+
+
+def test_several_machines_of_one_server_are_attached_side_by_side() -> None:
+    other = MemoryPort()
+    other.device_id = DEVICE_ID.replace("8000", "7100")
+    with UsbBench(beside=[lambda: plugged(other)]) as bench, on_usbip(bench.usbip, {"job": JOB[:100_000]}) as guest:
+        listed = guest.run(f"usbip --tcp-port {bench.usbip} list -r 10.0.2.2")
+        assert [word for word in ("1-1:", "1-2:", "1-3:") if word in listed] == ["1-1:", "1-2:"]
+        attach(guest, bench.usbip, 2)
+        ids = [guest.run(f"cat /sys/class/usbmisc/lp{number}/device/ieee1284_id") for number in (0, 1)]
+        assert ids == [DEVICE_ID, other.device_id]
+        bench.forget()
+        guest.run("cat /job > /dev/usb/lp1")
+        assert (bytes(other.heard), bench.octets) == (JOB[:100_000], 0)
 
 
 def test_a_machine_that_loses_power_in_mid_transfer_is_unplugged_and_comes_back() -> None:
