@@ -13,9 +13,7 @@ from fauxfax.hostport.ieee1284lines import INVERTED_CONTROL, Control, Status
 COMPATIBILITY = 0x100
 ADDRESS = 0x2000
 """With EPP: address cycles instead of data cycles."""
-_STROBE, _AUTO_FD, _INIT, _ACTIVE = map(
-    int, (Control.N_STROBE, Control.N_AUTO_FD, Control.N_INIT, Control.N_SELECT_IN)
-)
+_STROBE, _AUTO_FD, _INIT, _ACTIVE = map(int, (Control.N_STROBE, Control.N_AUTO_FD, Control.N_INIT, Control.N_SELECT_IN))
 _INVERTED = int(INVERTED_CONTROL)
 """Lines as plain numbers: they move several times an octet."""
 
