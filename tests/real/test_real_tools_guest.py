@@ -7,20 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import SHARE, SHARE_DRIVERS, Guest, Missing, build
+from guest import SHARE, SHARE_DRIVERS, Guest
 
 from code_files import code_file
 from fauxfax.testing import MachineProcess
 
-pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _guest_can_be_built() -> None:
-    try:
-        build()
-    except Missing as missing:
-        pytest.skip(str(missing))
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("guest_can_be_built")]
 
 
 @pytest.fixture

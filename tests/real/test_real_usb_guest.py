@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from guest import Guest, Missing, build
+from guest import Guest
 from usb_bench import UsbBench
 
 from fauxfax.firmware import recipe
@@ -21,7 +21,7 @@ from fauxfax.testing import MachineProcess
 sys.path.append(str(Path(__file__).parents[1] / "hostport"))
 from hostport_memory import MemoryPort, plugged
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("guest_can_be_built")]
 
 DEVICE_ID = "MFG:Panasonic;CMD:PJL,TIFF;MDL:UF-8000;CLS:PRINTER;DES:Panasonic UF-8000;SN:EMUFAX1;"
 JOB = b"II*\0" + random.Random(4).randbytes(8 * 1024 * 1024 - 4) + UEL + b"@PJL INFO ID\r\n"
@@ -33,14 +33,6 @@ CONTROLLERS = {
     "UHCI": ("piix3-usb-uhci", "uhci-hcd", Speed.FULL),
 }
 NETWORK = "ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _guest_can_be_built() -> None:
-    try:
-        build()
-    except Missing as missing:
-        pytest.skip(str(missing))
 
 
 @contextmanager
