@@ -16,8 +16,10 @@ import lzma
 import os
 import queue
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -35,6 +37,13 @@ RUN_SECONDS = 30.0
 STARTED = "guest: ready"
 PROGRAMS = ("/usr/sbin/usbip",)
 """Programs of this computer that the guest gets, each with its libraries."""
+SHARE = ["-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"]
+"""Arguments of QEMU that show the guest this computer's files."""
+SHARE_DRIVERS = ("virtio_pci", "9pnet_virtio", "9p")
+MOUNT_SHARE = (
+    "mkdir /host && mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=262144 host /host"
+    " && for part in dev proc sys; do mount -o bind /$part /host/$part; done"
+)
 INIT = f"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mkdir -p /proc /sys /dev /tmp /var/run/vhci_hcd
@@ -149,6 +158,12 @@ class Guest:
         """Run a line of shell. Returns what it said; its exit code must be `expect`, unless that is None."""
         self.begin(command)
         return self.finish(seconds, expect=expect)
+
+    def python(self, *words: str, seconds: float = RUN_SECONDS) -> str:
+        """Run this very Python, from this computer's files, which SHARE and SHARE_DRIVERS let the guest see."""
+        self.run(f"[ -d /host ] || {{ {MOUNT_SHARE}; }}")
+        words = (sys.executable, *words)
+        return self.run(f"chroot /host {shlex.join(words)} > /said 2>&1; x=$?; cat /said; (exit $x)", seconds)
 
     def begin(self, command: str) -> None:
         """Run a line of shell, and do something else meanwhile."""

@@ -6,8 +6,10 @@ import contextlib
 import ftplib
 import hashlib
 import io
+import itertools
 import os
 import random
+import re
 import shutil
 import smtplib
 import socket
@@ -23,6 +25,7 @@ from fauxfax.hostport.ieee1284 import Peripheral
 from fauxfax.hostport.jobstream import UEL
 from fauxfax.hostport.usb import Setup, Transfer
 from fauxfax.hostport.usbdescriptors import Speed
+from fauxfax.hostport.vcd import VcdTrace
 from fauxfax.inprocess import InProcessMachine
 from fauxfax.servers.capture import Capture
 from fauxfax.testing import MachineProcess
@@ -262,6 +265,36 @@ def test_a_program_at_the_registers_is_captured_and_traced(captured: Start, file
     assert dump.startswith("$timescale 1 us $end")
     assert "b01000001 D" in dump
     assert dump.count("sFORWARD_DATA P") == 1
+
+
+@pytest.mark.skipif(shutil.which("vcd2fst") is None, reason="no vcd2fst (package gtkwave): install-packages")
+def test_gtkwave_reads_the_trace_with_every_change_in_it(tmp_path: Path) -> None:
+    trace, packed = tmp_path / "cable.vcd", tmp_path / "cable.fst"
+    ticks = itertools.count()
+    with trace.open("w") as file:
+        pc = Pc(MemoryPort(), VcdTrace(file.write, lambda: next(ticks) / 1e6))
+        assert pc.negotiate(0x04)
+        pc.read_nibble()
+        pc.terminate()
+        pc.put(b"\x41")
+    subprocess.run(["vcd2fst", trace, packed], check=True, capture_output=True, timeout=20)
+    read = subprocess.run(["fst2vcd", packed], check=True, capture_output=True, text=True, timeout=20).stdout
+    assert changes(read) == changes(trace.read_text())
+    assert ("phase", "sREVERSE_DATA") in {(name, value) for _, name, value in changes(read)}
+
+
+def changes(dump: str) -> list[tuple[int, str, str]]:
+    """Each change of a dump: when, of which line, to what; the reader may name and order lines its own way."""
+    head, _, body = dump.partition("$enddefinitions $end")
+    names = dict(re.findall(r"\$var \w+ \d+ (\S+) (\w+)[^$]*\$end", head))
+    found, tick = [], 0
+    for line in body.splitlines():
+        if line.startswith("#"):
+            tick = int(line[1:])
+        elif match := re.fullmatch(r"(b[01]+|s\S+) (\S+)|([01])(\S+)", line):
+            value, code = (match[1], match[2]) if match[1] else (match[3], match[4])
+            found.append((tick, names[code], value))
+    return sorted(found)
 
 
 def test_a_killed_process_leaves_a_file_that_can_be_read(captured: Start, file: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guest import Guest, Missing, build
+from guest import Guest
 
 from code_files import code_file
 from fauxfax.hostport.ieee1284 import Peripheral
@@ -29,17 +29,9 @@ from fauxfax.servers.umockdev import DeviceTree
 sys.path.append(str(Path(__file__).parents[1] / "hostport"))
 from hostport_memory import DEVICE_ID, MemoryPort
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("guest_can_be_built")]
 needs_umockdev = pytest.mark.skipif(shutil.which("umockdev-run") is None, reason="no umockdev: install-packages")
 Call = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _guest_can_be_built() -> None:
-    try:
-        build()
-    except Missing as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture

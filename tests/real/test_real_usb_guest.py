@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from guest import Guest, Missing, build
+from guest import Guest
 from usb_bench import UsbBench
 
 from fauxfax.firmware import recipe
@@ -17,7 +18,10 @@ from fauxfax.hostport.jobstream import UEL
 from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.testing import MachineProcess
 
-pytestmark = pytest.mark.real
+sys.path.append(str(Path(__file__).parents[1] / "hostport"))
+from hostport_memory import MemoryPort, plugged
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("guest_can_be_built")]
 
 DEVICE_ID = "MFG:Panasonic;CMD:PJL,TIFF;MDL:UF-8000;CLS:PRINTER;DES:Panasonic UF-8000;SN:EMUFAX1;"
 JOB = b"II*\0" + random.Random(4).randbytes(8 * 1024 * 1024 - 4) + UEL + b"@PJL INFO ID\r\n"
@@ -29,14 +33,6 @@ CONTROLLERS = {
     "UHCI": ("piix3-usb-uhci", "uhci-hcd", Speed.FULL),
 }
 NETWORK = "ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _guest_can_be_built() -> None:
-    try:
-        build()
-    except Missing as missing:
-        pytest.skip(str(missing))
 
 
 @contextmanager
@@ -60,9 +56,9 @@ def on_usbip(port: int, files: dict[str, bytes] | None = None) -> Iterator[Guest
         yield guest
 
 
-def attach(guest: Guest, port: int) -> None:
-    guest.run(f"usbip --tcp-port {port} attach -r 10.0.2.2 -b 1-1")
-    guest.wait_for("[ -e /dev/usb/lp0 ]")
+def attach(guest: Guest, port: int, number: int = 1) -> None:
+    guest.run(f"usbip --tcp-port {port} attach -r 10.0.2.2 -b 1-{number}")
+    guest.wait_for(f"[ -e /dev/usb/lp{number - 1} ]")
 
 
 def check_printer(guest: Guest, bench: UsbBench) -> None:
@@ -90,6 +86,20 @@ def test_usblp_drives_the_machine_over_usbredir(controller: str) -> None:
 def test_usblp_drives_the_machine_over_usbip() -> None:
     with UsbBench() as bench, on_usbip(bench.usbip, {"job": JOB}) as guest:
         check_printer(guest, bench)
+
+
+def test_several_machines_of_one_server_are_attached_side_by_side() -> None:
+    other = MemoryPort()
+    other.device_id = DEVICE_ID.replace("8000", "7100")
+    with UsbBench(beside=[lambda: plugged(other)]) as bench, on_usbip(bench.usbip, {"job": JOB[:100_000]}) as guest:
+        listed = guest.run(f"usbip --tcp-port {bench.usbip} list -r 10.0.2.2")
+        assert [word for word in ("1-1:", "1-2:", "1-3:") if word in listed] == ["1-1:", "1-2:"]
+        attach(guest, bench.usbip, 2)
+        ids = [guest.run(f"cat /sys/class/usbmisc/lp{number}/device/ieee1284_id") for number in (0, 1)]
+        assert ids == [DEVICE_ID, other.device_id]
+        bench.forget()
+        guest.run("cat /job > /dev/usb/lp1")
+        assert (bytes(other.heard), bench.octets) == (JOB[:100_000], 0)
 
 
 def test_a_machine_that_loses_power_in_mid_transfer_is_unplugged_and_comes_back() -> None:

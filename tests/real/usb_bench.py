@@ -6,24 +6,31 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TypeVar
 
+from fauxfax.hostport.usb import PrinterFunction
 from fauxfax.hostport.usbdescriptors import Speed
 from fauxfax.inprocess import InProcessMachine
 from fauxfax.machine.channel import Channel
 from fauxfax.servers.ticker import Ticker
-from fauxfax.servers.usbip import UsbipServer
+from fauxfax.servers.usbip import Plug, UsbipServer
 from fauxfax.servers.usbredir import UsbredirServer
 
 T = TypeVar("T")
 
 
 class UsbBench:
-    """Use as a context manager. `usbip` and `usbredir` are TCP ports on the loopback."""
+    """Use as a context manager. `usbip` and `usbredir` are TCP ports on the loopback.
 
-    def __init__(self, speed: Speed = Speed.HIGH) -> None:
+    Args:
+        speed: of the plug.
+        beside: more machines, which the USB/IP server exports as 1-2 and so on.
+    """
+
+    def __init__(self, speed: Speed = Speed.HIGH, beside: Sequence[Plug] = ()) -> None:
+        self._beside = beside
         self.octets = 0
         self.seconds = 0.0
         """From the first octets taken to the last."""
@@ -69,10 +76,10 @@ class UsbBench:
         ticker = Ticker(self.machine.clock)
         ticker.start()
 
-        def plug() -> object:
+        def plug() -> PrinterFunction:
             return self.machine.open_usb(self._speed)
 
-        servers = UsbipServer([plug], self.machine.clock), UsbredirServer(plug, self.machine.clock)
+        servers = UsbipServer([plug, *self._beside], self.machine.clock), UsbredirServer(plug, self.machine.clock)
         self.usbip, self.usbredir = [await server.start("127.0.0.1", 0) for server in servers]
         self._started.set()
         await self._stopping.wait()

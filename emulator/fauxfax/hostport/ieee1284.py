@@ -24,6 +24,8 @@ __all__ = ["Control", "Levels", "Peripheral", "Phase", "Status"]
 DEVICE_ID, BYTE, ECP, RUNS, EPP = 0x04, 0x01, 0x10, 0x20, 0x40
 """Bits of the extensibility request: give the device id; a byte at a time; ECP; ECP with run lengths; EPP."""
 SERVED = frozenset({0x00, BYTE, ECP, ECP | RUNS, EPP, *(DEVICE_ID | mode for mode in (0x00, BYTE, ECP, ECP | RUNS))})
+CONTROL_LEVELS = tuple(Control(register) ^ INVERTED_CONTROL for register in range(16))
+"""What the control register puts on the cable."""
 FLOATING = 0xFF
 """What data lines show that nobody drives."""
 COMPATIBILITY = frozenset({Phase.FORWARD_IDLE, Phase.FORWARD_DATA})
@@ -42,13 +44,14 @@ class Levels(NamedTuple):
 class Step(NamedTuple):
     """In `phase`, when the host's lines in `mask` stand as in `levels`: `event`, and what the machine does.
 
-    `when` is the machine's own condition: until it holds, the host waits.
+    `when` is the machine's own condition: until it holds, the host waits. The lines are compared as plain numbers,
+    because a step is looked for at every access, and flags are some ten times as slow.
     """
 
     phase: Phase
     event: int
-    mask: Control
-    levels: Control
+    mask: int
+    levels: int
     action: Callable[[Peripheral], Phase]
     when: Callable[[Peripheral], bool] = lambda _: True
 
@@ -102,7 +105,7 @@ class Peripheral:
 
     def write_control(self, value: int) -> None:
         """The host sets its lines; the machine follows through as many steps as they bring about."""
-        self._wire.control = Control(value & 0x0F) ^ INVERTED_CONTROL
+        self._wire.control = CONTROL_LEVELS[value & 0x0F]
         if self._reset_wanted():
             self._port.reset()
             self._answers.clear()
@@ -158,7 +161,7 @@ class Peripheral:
             self._look()
 
     def _next(self) -> Step | None:
-        control = self._wire.control
+        control = int(self._wire.control)
         return next(
             (step for step in STEPS[self.phase] if control & step.mask == step.levels and step.when(self)), None
         )
@@ -269,7 +272,8 @@ def _nibble(value: int) -> Status:
 
 
 def _table(*steps: Step) -> dict[Phase, tuple[Step, ...]]:
-    return {phase: tuple(step for step in steps if step.phase is phase) for phase in Phase}
+    plain = [step._replace(mask=int(step.mask), levels=int(step.levels)) for step in steps]
+    return {phase: tuple(step for step in plain if step.phase is phase) for phase in Phase}
 
 
 _STROBE, _AUTO_FD, _INIT, _ACTIVE = Control.N_STROBE, Control.N_AUTO_FD, Control.N_INIT, Control.N_SELECT_IN

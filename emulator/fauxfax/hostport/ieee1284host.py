@@ -13,8 +13,9 @@ from fauxfax.hostport.ieee1284lines import INVERTED_CONTROL, Control, Status
 COMPATIBILITY = 0x100
 ADDRESS = 0x2000
 """With EPP: address cycles instead of data cycles."""
-_STROBE, _AUTO_FD, _INIT, _ACTIVE = Control.N_STROBE, Control.N_AUTO_FD, Control.N_INIT, Control.N_SELECT_IN
-_NONE = Control(0)
+_STROBE, _AUTO_FD, _INIT, _ACTIVE = map(int, (Control.N_STROBE, Control.N_AUTO_FD, Control.N_INIT, Control.N_SELECT_IN))
+_INVERTED = int(INVERTED_CONTROL)
+"""Lines as plain numbers: they move several times an octet."""
 
 
 class Host:
@@ -72,9 +73,9 @@ class Host:
 
     # Lines ---------------------------------------------------------------------------------------------------------
 
-    def _drive(self, *, low: Control = _NONE, high: Control = _NONE) -> None:
-        levels = Control(self._cable.read_control()) ^ INVERTED_CONTROL
-        self._cable.write_control(int((levels & ~low | high) ^ INVERTED_CONTROL))
+    def _drive(self, *, low: int = 0, high: int = 0) -> None:
+        levels = self._cable.read_control() ^ _INVERTED
+        self._cable.write_control((levels & ~low | high) ^ _INVERTED)
 
     def _levels(self) -> Status:
         return Status(self._cable.read_status()) ^ Status.BUSY
@@ -158,7 +159,7 @@ class Host:
         self._rest_of_run = bytes(data[limit:])
         return bytes(data[:limit])
 
-    def _epp_strobe(self) -> Control:
+    def _epp_strobe(self) -> int:
         return _ACTIVE if self.mode & ADDRESS else _AUTO_FD
 
     def _epp_write(self, octet: int) -> bool:

@@ -56,7 +56,8 @@ class UsbLink:
         self, vendor: int, product: int | None, serial: str | None, backend: usb.backend.IBackend | None = None
     ) -> None:
         self.vendor, self.product, self.serial = vendor, product, serial
-        self._backend = backend  # None: pyusb's own choice, which is libusb
+        self._backend = backend  # None: libusb
+        self._contexts: list[usb.backend.IBackend | None] = []  # of libusb; each outlives the devices it gave
         self.bidirectional = True
         self._device: usb.core.Device | None = None
         self._interface: usb.core.Interface | None = None
@@ -94,9 +95,11 @@ class UsbLink:
     def _find(self) -> tuple[usb.core.Device, usb.core.Interface]:
         import usb.core
 
-        for device in usb.core.find(find_all=True, backend=self._backend, **self._ids()):
+        backend = self._backend or _fresh_context()
+        for device in usb.core.find(find_all=True, backend=backend, **self._ids()):
             for interface in _printer_interfaces(device):
                 if self.serial is None or _serial(device) == self.serial:
+                    self._contexts.append(backend)
                     return device, interface
         raise LinkLost(f"{self.url}: no USB printer with these ids; is the machine connected and switched on?")
 
@@ -172,6 +175,14 @@ class UsbLink:
         except usb.core.USBError:
             return None
         return strip_length(bytes(reply))
+
+
+def _fresh_context() -> usb.backend.IBackend | None:
+    """Libusb looks at the bus when a context begins; of what comes later only udev tells it, which may not run."""
+    import usb.backend.libusb1
+
+    shared = usb.backend.libusb1.get_backend()
+    return shared and type(shared)(shared.lib)
 
 
 def _configure(device: usb.core.Device) -> None:
