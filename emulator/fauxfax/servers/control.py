@@ -272,9 +272,9 @@ class ControlServer:
             yield ": listening\n\n"
             while not self._stopping.is_set():
                 changed.clear()
-                for record in self._machine.events.since(after):
-                    after = record.sequence
-                    yield _as_sse(record)
+                if records := list(self._machine.events.since(after)):
+                    after = records[-1].sequence
+                    yield "".join(map(_as_sse, records))  # in one write: that the client is gone is known after it
                 if not await self._changed_or_stopping(changed):
                     yield ": still here\n\n"
         finally:
