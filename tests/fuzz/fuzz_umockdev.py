@@ -21,7 +21,8 @@ with atheris.instrument_imports(include=["fauxfax.hostport", "fauxfax.servers"])
     from fauxfax.servers.umockdev import DeviceTree, Handle
     from fauxfax.servers.usbfs import UsbfsDevice, UsbfsHandle
 
-TREE = DeviceTree(Path(tempfile.mkdtemp(prefix="fuzz-")))
+FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-")
+TREE = DeviceTree(Path(FOLDER.name))
 TURNS = 50
 """Turns of the event loop a conversation gets; a program may wait for ever by its own wish."""
 
