@@ -24,7 +24,7 @@ from fauxfax.firmware.loader import HANGS, TRIAL_STARTS, Loader, State
 COLUMNS = {
     "staged": GEOMETRIES,
     "dual": GEOMETRIES,
-    "card": (UNIFORM, "64x4k/32/ff", "8x8k+63x64k/2/ff"),
+    "card": (UNIFORM, "64x4k/32/ff"),
 }
 """On which geometries each layout is tried; `card` is `staged` with an image that only the memory card can hold."""
 
