@@ -20,6 +20,7 @@ class MemoryPort:
         self.device_id = DEVICE_ID
         self.serial = "EMUFAX1"
         self.status = PortStatus(paper_empty=False, selected=True, error=False)
+        self.report = ['"UF-8000"', "SERIAL=EMUFAX1", "SC=V10100"]
         self.space = space
         self.echo = echo
         self.heard = bytearray()

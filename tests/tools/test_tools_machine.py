@@ -164,6 +164,8 @@ def test_ctrl_c_in_any_phase_names_the_state_and_the_same_command_ends_well(tmp_
                         tool.send_signal(signal.SIGINT)
                         break
                 last = json.loads(tool.stdout.read().splitlines()[-1])
+            if phase == "restart" and last["result"] == "updated":  # it was over before the signal came
+                continue
             assert (tool.returncode, last["result"]) == (Exit.INTERRUPTED, "interrupted"), phase
             assert "run the same command again" in last["text"] or "goes on by itself: leave it on" in last["text"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -64,6 +64,9 @@ def _install(target: Target, image: CodeImage, consent: Consent, settings: Setti
             line = _line(target, image, target.install(image, consent, settings, display.show))
         except ToolError as error:
             line = Line(target.url, str(image.path), image.title, error.exit_code.word, str(error), error.exit_code)
+        except KeyboardInterrupt:  # on a way that cannot be asked, or at the very end
+            text = f"{target.url}: interrupted; look at the machine's panel, then run the same command again to go on"
+            line = Line(target.url, str(image.path), image.title, Exit.INTERRUPTED.word, text, Exit.INTERRUPTED)
         display.result(line.as_dict(), line.text)
     return line
 

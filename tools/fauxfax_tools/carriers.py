@@ -1,17 +1,18 @@
-"""The ways to a machine that carry a whole job and bring back one answer at most: LPD and FTP.
+"""The ways to a machine that carry a whole job and bring back one answer to it: LPD and FTP.
 
-Neither can follow an update, so neither can promise that the new version runs: the text they return is what the machine
-did answer, and nothing more. Before the job goes out, `ask` is called with what the machine says of itself (LPD: the
-state of the queue; FTP: its greeting, the answers to the login and to SYST), and may raise to stop it.
+What the machine says of itself is asked on a connection of its own, before and after (LPD: the long state of the
+queue; FTP: its greeting, the answers to the login, to SYST and to STAT). An emulated machine tells there what runs; of
+one that does not, nothing is known but its answer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ftplib
 import io
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fauxfax_tools.errors import Busy, LinkLost, Refused
@@ -28,8 +29,6 @@ LPD_CONTROL_FILE, LPD_DATA_FILE = b"\x02", b"\x03"
 
 Report = Callable[[int, int], None]
 """Called with octets done and total."""
-Ask = Callable[[str], None]
-"""Called with what the machine says of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,21 @@ class Parcel:
     password: str = ""  # the service password; only FTP has a place for it
 
 
-def send_lpd(parcel: Parcel, ask: Ask, report: Report) -> str:
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """Both halves of a way. Each raises LinkLost if the machine does not answer, Busy or Refused if it says no."""
+
+    state: Callable[[Parcel], str]
+    """What the machine says of itself."""
+    send: Callable[[Parcel, Report], str]
+    """Hands the job over. Returns the machine's answer, for a person."""
+
+
+def send_lpd(parcel: Parcel, report: Report) -> str:
     """Print the job through LPD (RFC 1179, 5.2 and 6). Raises LinkLost or Refused."""
     host, port = parcel.host, parcel.port
     where = f"lpd://{host}:{port}"
     try:
-        ask(_queue_state(host, port))
         with socket.create_connection((host, port), CONNECT_TIMEOUT) as connection:
             connection.settimeout(ANSWER_TIMEOUT)
             _Lpd(connection, where).print_job(parcel.job, parcel.name, report)
@@ -59,14 +67,17 @@ def send_lpd(parcel: Parcel, ask: Ask, report: Report) -> str:
     return "the machine acknowledged the job"
 
 
-def _queue_state(host: str, port: int) -> str:
-    """What the machine says of its queue (RFC 1179, 5.4), at most a few kilobytes."""
-    with socket.create_connection((host, port), CONNECT_TIMEOUT) as connection:
-        connection.settimeout(CONNECT_TIMEOUT)
-        connection.sendall(LPD_LONG_STATE + QUEUE + b"\n")
-        answer = b""
-        while len(answer) < STATE_LIMIT and (data := connection.recv(STATE_LIMIT)):
-            answer += data
+def lpd_state(parcel: Parcel) -> str:
+    """The long state of the queue (RFC 1179, 5.4), at most a few kilobytes. Raises LinkLost."""
+    try:
+        with socket.create_connection((parcel.host, parcel.port), CONNECT_TIMEOUT) as connection:
+            connection.settimeout(CONNECT_TIMEOUT)
+            connection.sendall(LPD_LONG_STATE + QUEUE + b"\n")
+            answer = b""
+            while len(answer) < STATE_LIMIT and (data := connection.recv(STATE_LIMIT)):
+                answer += data
+    except OSError as error:
+        raise LinkLost(f"lpd://{parcel.host}:{parcel.port}: {_reason(error)}") from error
     return answer.decode("ascii", "replace")
 
 
@@ -101,12 +112,11 @@ class _Lpd:
             )
 
 
-def send_ftp(parcel: Parcel, ask: Ask, report: Report) -> str:
+def send_ftp(parcel: Parcel, report: Report) -> str:
     """Put the job by FTP (RFC 959), as anonymous with the service password if there is one.
 
     Raises LinkLost, Busy or Refused with the server's line.
     """
-    where = f"ftp://{parcel.host}:{parcel.port}"
     done = 0
 
     def count(block: bytes) -> None:
@@ -114,29 +124,42 @@ def send_ftp(parcel: Parcel, ask: Ask, report: Report) -> str:
         done += len(block)
         report(done, len(parcel.job))
 
+    with _ftp(parcel) as client:
+        client.connect(parcel.host, parcel.port)
+        client.login(passwd=parcel.password)
+        if client.sock is not None:
+            client.sock.settimeout(ANSWER_TIMEOUT)
+        answer = client.storbinary(f"STOR {parcel.name}", io.BytesIO(parcel.job), CHUNK, count)
+    return f"the machine answered: {answer}"
+
+
+def ftp_state(parcel: Parcel) -> str:
+    """Greeting, login, SYST and STAT. Raises LinkLost, Busy or Refused with the server's line."""
+    with _ftp(parcel) as client:
+        greeting = client.connect(parcel.host, parcel.port)
+        login = client.login(passwd=parcel.password)
+        return "\n".join((greeting, login, _answer(client, "SYST"), _answer(client, "STAT")))
+
+
+@contextlib.contextmanager
+def _ftp(parcel: Parcel) -> Iterator[ftplib.FTP]:
+    """A client whose errors are the tools' own."""
+    where = f"ftp://{parcel.host}:{parcel.port}"
     try:
         with ftplib.FTP(timeout=CONNECT_TIMEOUT) as client:
-            greeting = client.connect(parcel.host, parcel.port)
-            login = client.login(passwd=parcel.password)
-            ask(f"{greeting}\n{login}\n{_system(client)}")
-            if client.sock is not None:
-                client.sock.settimeout(ANSWER_TIMEOUT)
-            answer = client.storbinary(f"STOR {parcel.name}", io.BytesIO(parcel.job), CHUNK, count)
+            yield client
     except ftplib.error_temp as error:
         raise Busy(f"{where}: {error}") from error
     except ftplib.Error as error:
         raise Refused(f"{where}: {error}") from error
-    except LinkLost:
-        raise
     except (OSError, EOFError) as error:
         raise LinkLost(f"{where}: {_reason(error)}") from error
-    return f"the machine answered: {answer}"
 
 
-def _system(client: ftplib.FTP) -> str:
-    """What the machine calls itself; not every server knows the question."""
+def _answer(client: ftplib.FTP, question: str) -> str:
+    """What the machine answers; not every server knows the question."""
     try:
-        return client.sendcmd("SYST")
+        return client.sendcmd(question)
     except (ftplib.error_perm, ftplib.error_temp):
         return ""
 
@@ -145,3 +168,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return getattr(error, "strerror", None) or str(error) or "the connection was closed"
+
+
+CARRIERS = {"lpd": Carrier(lpd_state, send_lpd), "ftp": Carrier(ftp_state, send_ftp)}

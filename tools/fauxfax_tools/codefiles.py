@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fauxfax.errors import FormatError
 from fauxfax.firmware.codefile import HEADER_LIMIT, PAYLOAD_LIMIT, Header, container_at, parse, parse_header
+from fauxfax_tools.dialects.base import Installed
 from fauxfax_tools.errors import BadCodeFile, BadUsage
 
 FILE_LIMIT = 2 * PAYLOAD_LIMIT  # octets: nothing larger can be a code file, so nothing larger is read
@@ -32,6 +34,13 @@ class CodeImage:
     def hashes(self) -> dict[str, tuple[str, str]]:
         """Version and SHA-256 (hex) by component: what must run for the update to have succeeded."""
         return {part.component.value: (part.version, part.sha256.hex()) for part in self.header.parts}
+
+    def runs_in(self, firmware: Mapping[str, Installed]) -> bool:
+        """Whether exactly this runs on a machine: each component in this version, with this content."""
+        return all(
+            name in firmware and (firmware[name].version, firmware[name].sha256) == wanted
+            for name, wanted in self.hashes.items()
+        )
 
     def prefix_sha256(self, size: int) -> str:
         """The SHA-256 of the first `size` octets of the container, in hex."""

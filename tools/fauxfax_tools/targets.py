@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Protocol
 
 from fauxfax.firmware.codefile import wrap
-from fauxfax_tools.carriers import FTP_PORT, LPD_PORT, Parcel, send_ftp, send_lpd
+from fauxfax_tools.carriers import CARRIERS, FTP_PORT, LPD_PORT, Parcel
 from fauxfax_tools.codefiles import CodeImage
-from fauxfax_tools.dialects.base import Machine, read_machine
-from fauxfax_tools.dialects.reference import ReferenceDialect
-from fauxfax_tools.errors import BadUsage, Refused
+from fauxfax_tools.dialects.base import Installed, Machine, read_machine
+from fauxfax_tools.dialects.reference import ReferenceDialect, read_firmware, read_status
+from fauxfax_tools.errors import BadUsage, LinkLost, Refused
 from fauxfax_tools.links import find_link
+from fauxfax_tools.links.base import RETRY_EVERY, Deadline
 from fauxfax_tools.links.tcp import DEFAULT_PORT, TcpLink
 from fauxfax_tools.steps import Event, Phase, Progress
 from fauxfax_tools.updater import Options, Outcome, Result, Updater
@@ -110,32 +112,63 @@ class CarrierTarget:
         return f"{self.via}://{self.host}:{self.port}"
 
     def install(self, image: CodeImage, consent: Consent, settings: Settings, report: Report) -> Result:
-        """Send the job; what the machine answered is all that can be known."""
+        """Send the job, and see that the new version runs; a machine that does not tell leaves it at SENT."""
         if settings.force or (settings.password and self.via == "lpd"):
             what = "--force-downgrade" if settings.force else "--password"
             raise BadUsage(f"{what} has no place in a job that goes by {self.via.upper()}; use --via raw")
         report(Progress(Phase.CHECK, 0, 1))
+        carrier = CARRIERS[self.via]
+        job = wrap(image.container, image.title)
+        parcel = Parcel(self.host, self.port, job, image.path.name, settings.password)
+        machine = _told(carrier.state(parcel))
+        if image.runs_in(machine.firmware):
+            return Result(Outcome.ALREADY, machine, machine.firmware)
+        if machine.model and machine.model not in image.header.models:
+            models = ", ".join(image.header.models)
+            raise Refused(f"{image.path.name} is for {models}, but the machine is {machine.title}; nothing was sent")
+        if not consent.given(machine, image.title, self.url):
+            raise Refused(f"{self.url}: not confirmed, nothing was sent")
+        report(Progress(Phase.CHECK, 1, 1))
+        answer = carrier.send(parcel, lambda done, total: report(Progress(Phase.SEND, done, total)))
+        if not machine.firmware:
+            return Result(Outcome.SENT, answer=answer)
+        firmware = self._follow(lambda: carrier.state(parcel), image, settings.patience, report)
+        return Result(Outcome.UPDATED, machine, firmware)
 
-        def ask(text: str) -> None:
-            machine = read_machine(text)
-            if machine.model and machine.model not in image.header.models:
-                models = ", ".join(image.header.models)
-                raise Refused(
-                    f"{image.path.name} is for {models}, but the machine is {machine.title}; nothing was sent"
+    def _follow(
+        self, ask: Callable[[], str], image: CodeImage, patience: float, report: Report
+    ) -> dict[str, Installed]:
+        """Wait until what was sent runs, and is no longer on trial. Raises Refused with the machine's reason."""
+        deadline = Deadline(patience)
+        report(Progress(Phase.RESTART, 0, 1))
+        while True:
+            try:
+                lines = ask().splitlines()
+            except LinkLost:  # it restarts
+                lines = []
+            firmware, status = read_firmware(lines), read_status(lines)
+            if image.runs_in(firmware) and not status.on_trial:
+                report(Progress(Phase.RESTART, 1, 1))
+                return firmware
+            last = status.last
+            if firmware and last is not None and last.reason and last.version == image.header.version:
+                raise Refused(f"{self.url}: {last.reason}")
+            if deadline.passed:
+                raise LinkLost(
+                    f"{self.url}: the machine took the job, but the new version was not seen to run within "
+                    f"{patience:g} s; look at its panel, or run this again"
                 )
-            if not consent.given(machine, image.title, self.url):
-                raise Refused(f"{self.url}: not confirmed, nothing was sent")
-            report(Progress(Phase.CHECK, 1, 1))
+            time.sleep(RETRY_EVERY)
 
-        send = send_lpd if self.via == "lpd" else send_ftp
-        parcel = Parcel(self.host, self.port, wrap(image.container, image.title), image.path.name, settings.password)
-        answer = send(parcel, ask, lambda done, total: report(Progress(Phase.SEND, done, total)))
-        return Result(Outcome.SENT, answer=answer)
+
+def _told(text: str) -> Machine:
+    """Who and what a machine says it is."""
+    return read_machine(text, firmware=read_firmware(text.splitlines()))
 
 
 def network_targets(hosts: tuple[str, ...], via: str, port: int | None) -> list[Target]:
-    """The machines of `--host`, each a name, an address, a range `192.0.2.10-20` or a network `192.0.2.0/28`."""
-    names = [name for host in hosts for name in _expand(host)]
+    """The machines of `--host`: names, addresses, ranges `192.0.2.10-20`, networks `192.0.2.0/28`, between commas."""
+    names = [name for listed in hosts for host in listed.split(",") for name in _expand(host.strip())]
     if len(names) > HOST_LIMIT:
         raise BadUsage(f"--host: {len(names)} machines; one call takes up to {HOST_LIMIT}")
     if via == "raw":

@@ -88,9 +88,7 @@ class Updater:
         """Do it. Raises Refused, Busy, LinkLost or Interrupted; events go to `report` as they happen."""
         self._report = report
         try:
-            report(Progress(Phase.CHECK, 0, 1))
-            self._link.open()
-            return self._update() if self._link.bidirectional else self._send_blind()
+            return self._run()
         except KeyboardInterrupt:
             raise Interrupted(self._after_interrupt()) from None
         except LinkLost:
@@ -100,12 +98,20 @@ class Updater:
         finally:
             self._link.close()
 
+    def _run(self) -> Result:
+        self._report(Progress(Phase.CHECK, 0, 1))
+        try:
+            self._link.open()
+            return self._update() if self._link.bidirectional else self._send_blind()
+        finally:
+            self._link.close()
+
     # The procedure ---------------------------------------------------------------------------------------------------
 
     def _update(self) -> Result:
         machine = self._identify()
         self._title = machine.title
-        if self._runs(machine.firmware) and not self._options.force:
+        if self._image.runs_in(machine.firmware) and not self._options.force:
             return Result(Outcome.ALREADY, machine, machine.firmware)
         self._check_model(machine)
         if not self._options.confirm(machine):
@@ -148,7 +154,7 @@ class Updater:
         """Send the container from where the machine left off, and follow it. Returns what runs afterwards."""
         status = self._idle()
         firmware = self._dialect.firmware()
-        if self._runs(firmware) and not self._options.force:
+        if self._image.runs_in(firmware) and not self._options.force:
             return firmware  # an interrupted update, which the machine has finished by itself meanwhile
         offset = self._resume_offset(status)
         job = Job(
@@ -241,7 +247,7 @@ class Updater:
         if status.refused:
             raise self._refusal(status.reason or self._last_reason())
         firmware, status = self._dialect.firmware(), self._dialect.status()
-        if self._runs(firmware):
+        if self._image.runs_in(firmware):
             if not status.on_trial:
                 return firmware
             if not watch.trial:
@@ -300,12 +306,6 @@ class Updater:
                 time.sleep(POLL)
             else:
                 return
-
-    def _runs(self, firmware: dict[str, Installed]) -> bool:
-        wanted = self._image.hashes
-        return all(
-            name in firmware and (firmware[name].version, firmware[name].sha256) == wanted[name] for name in wanted
-        )
 
     def _last_reason(self) -> str:
         """Why the last attempt failed, asked on a fresh stream: the old one may still wait for octets of the file."""

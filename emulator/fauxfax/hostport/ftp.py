@@ -2,7 +2,7 @@
 
     LOGIN     USER -> PASSWORD                       (everything else but QUIT, NOOP, SYST: 530)
     PASSWORD  PASS -> READY
-    READY     STOR, LIST, NLST -> TRANSFER           (150, then 226 or 550)
+    READY     STOR, LIST, NLST -> TRANSFER           (150, then 226 or 550); STAT tells how the machine is
     TRANSFER  ABOR, or the end of the data -> READY  (other commands wait)
     any       QUIT -> OVER
 
@@ -13,7 +13,7 @@ taken as they come. Octets in, events out: whoever has the sockets opens data co
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -63,11 +63,16 @@ class ListWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusWanted:
+    """How the machine is: answer with `status()`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Aborted:
     """The client gives the transfer up; nothing is to be answered to it."""
 
 
-Event = PassiveWanted | ActiveWanted | StoreWanted | ListWanted | Aborted
+Event = PassiveWanted | ActiveWanted | StoreWanted | ListWanted | StatusWanted | Aborted
 
 
 class Session:
@@ -105,6 +110,7 @@ class Session:
             "EPSV": self._extended_passive,
             "PORT": self._port,
             "EPRT": self._extended_port,
+            "STAT": lambda _: self._owe(StatusWanted()),
             "STOR": self._store,
             "LIST": lambda _: self._owe(ListWanted(), State.TRANSFER),
             "NLST": lambda _: self._owe(ListWanted(), State.TRANSFER),
@@ -155,6 +161,13 @@ class Session:
     def active(self) -> None:
         """The answer to `ActiveWanted`."""
         self._answer("200 OK.")
+
+    def status(self, lines: Sequence[str]) -> None:
+        """The answer to `StatusWanted`, in several lines (RFC 959, 4.2)."""
+        self._say("211-Status")
+        for line in lines:
+            self._say(f" {line}")
+        self._answer("211 End of status.")
 
     def opening(self) -> None:
         """The first answer to `StoreWanted` and `ListWanted`."""

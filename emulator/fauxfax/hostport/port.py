@@ -6,7 +6,7 @@ and their wire. Back-pressure is `room`: a way in with no room answers NAK, BUSY
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,11 @@ class Port(Protocol):
     @property
     def status(self) -> PortStatus:
         """The status lines now."""
+        ...
+
+    @property
+    def report(self) -> Sequence[str]:
+        """Who the machine is, what runs, how the last update went: the lines of PJL's INFO ID, FIRMWARE, UPGRADE."""
         ...
 
     @property

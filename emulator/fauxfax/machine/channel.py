@@ -93,6 +93,11 @@ class Channel:
         return self._device.port_status
 
     @property
+    def report(self) -> Sequence[str]:
+        """See Port."""
+        return [line for category in ("ID", "FIRMWARE", "UPGRADE") for line in self._device.info(category)]
+
+    @property
     def room(self) -> int:
         """See Port: the loader's room while this way in sends a code file, else the receive buffer."""
         device = self._device

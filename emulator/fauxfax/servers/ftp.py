@@ -13,7 +13,16 @@ from typing import Any
 from fauxfax.capture.tcp import End
 from fauxfax.clock import Clock, Timer
 from fauxfax.hostport.delivery import Delivery
-from fauxfax.hostport.ftp import Aborted, ActiveWanted, Event, ListWanted, PassiveWanted, Session, StoreWanted
+from fauxfax.hostport.ftp import (
+    Aborted,
+    ActiveWanted,
+    Event,
+    ListWanted,
+    PassiveWanted,
+    Session,
+    StatusWanted,
+    StoreWanted,
+)
 from fauxfax.hostport.port import Port
 from fauxfax.servers.streams import Connection, StreamServer
 from fauxfax.servers.tap import Tap, tapped
@@ -147,6 +156,8 @@ class FtpConnection(Connection):
                 self._drop_data()
                 self._start(self._connect(port))
                 self._session.active()
+            case StatusWanted():
+                self._session.status(self._port.report)
             case Aborted():
                 self._end(426, "aborted by the client")
             case StoreWanted() if not self._port.online:

@@ -79,8 +79,8 @@ class LpdConnection(Connection):
                 self._decide()
             case JobOffered() | ControlFile():
                 self._session.acknowledge()
-            case StateWanted(queue):
-                self._session.tell(_state_text(queue, self._port))
+            case StateWanted(queue, long):
+                self._session.tell(_state_text(queue, self._port, long=long))
 
     def _decide(self) -> None:
         """Poll for what became of the file; a machine that installed it restarts, and may still say so."""
@@ -111,9 +111,10 @@ class LpdServer(StreamServer):
         super().__init__(lambda connections: LpdConnection(open_port, clock, connections))
 
 
-def _state_text(queue: str, port: Port) -> str:
-    """What `lpq` shows: which machine it is, and how it is; nothing ever waits in its queue."""
+def _state_text(queue: str, port: Port, *, long: bool) -> str:
+    """What `lpq` shows: which machine it is, and how it is; nothing ever waits in its queue. The long form has more."""
     status = port.status
     states = (("out of paper", status.paper_empty), ("in error", status.error), ("ready", status.selected))
     state = next((text for text, holds in states if holds), "not ready")
-    return f"{queue} on {port.serial} is {state}\nno entries\n"
+    lines = [f"{queue} on {port.serial} is {state}", "no entries", *(port.report if long else ())]
+    return "\n".join([*lines, ""])

@@ -14,7 +14,7 @@ from fauxfax_tools.errors import BadUsage
     "hosts",
     multiple=True,
     metavar="HOST",
-    help="Name, address, range 192.0.2.10-20 or 192.0.2.0/28; repeat it.",
+    help="Name, address, range 192.0.2.10-20 or 192.0.2.0/28; several with commas, or repeat it.",
 )
 @click.option("--via", type=click.Choice(["raw", "lpd", "ftp"]), default="raw", show_default=True, help="The way in.")
 @click.option("--port", type=click.IntRange(1, 65535), help="TCP port, if it is not the usual one.")

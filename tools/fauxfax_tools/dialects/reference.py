@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fauxfax.firmware.codefile import UEL, Component
 from fauxfax.firmware.states import State
 from fauxfax_tools.conversation import ANSWER_TIMEOUT, Conversation
@@ -44,13 +46,11 @@ class ReferenceDialect:
 
     def firmware(self) -> dict[str, Installed]:
         """INFO FIRMWARE."""
-        fields = _fields(self._info("FIRMWARE"))
-        names = [component.value for component in Component if component.value in fields]
-        return {name: Installed(fields[name], fields.get(f"{name}.SHA256", "").lower()) for name in names}
+        return read_firmware(self._info("FIRMWARE"))
 
     def status(self) -> Status:
         """INFO UPGRADE."""
-        return _status(_fields(self._info("UPGRADE")))
+        return read_status(self._info("UPGRADE"))
 
     def news(self) -> Status | None:
         """The newest USTATUS since the last call."""
@@ -83,15 +83,24 @@ class ReferenceDialect:
     def _hear(self, reply: str) -> None:
         lines = reply.splitlines()
         if lines and lines[0].strip() == NEWS and not (self._news and self._news.refused):
-            self._news = _status(_fields(lines[1:]))
+            self._news = read_status(lines[1:])
 
 
-def _fields(lines: list[str]) -> dict[str, str]:
+def read_firmware(lines: Sequence[str]) -> dict[str, Installed]:
+    """What runs, from the lines of INFO FIRMWARE; others among them are passed over."""
+    fields = _fields(lines)
+    names = [component.value for component in Component if component.value in fields]
+    return {name: Installed(fields[name], fields.get(f"{name}.SHA256", "").lower()) for name in names}
+
+
+def _fields(lines: Sequence[str]) -> dict[str, str]:
     pairs = (line.partition("=") for line in lines)
     return {key.strip().upper(): value.strip().strip('"') for key, equals, value in pairs if equals}
 
 
-def _status(fields: dict[str, str]) -> Status:
+def read_status(lines: Sequence[str]) -> Status:
+    """Where the loader is, from the lines of INFO UPGRADE or of an unasked status; others are passed over."""
+    fields = _fields(lines)
     try:
         state = State(fields.get("STATE", "RUNNING").upper())
     except ValueError:
