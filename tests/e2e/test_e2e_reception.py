@@ -49,6 +49,13 @@ def test_send_and_saml_need_the_engine_now_and_soml_stores(fauxfax: MachineProce
     assert printed == [("SEND", "SEND"), ("SOML", "SOML"), ("SAML", "SAML")]
 
 
+def test_a_fax_to_the_address_it_is_sent_to_arrives(fauxfax: MachineProcess) -> None:
+    with smtplib.SMTP("127.0.0.1", fauxfax.ports["smtp"], timeout=20) as smtp:
+        smtp.sendmail("me@example.org", "fax@[127.0.0.1]", b"Subject: no names here\r\n\r\ntext\r\n")
+    fauxfax.wait("fax")
+    assert fauxfax.tray()[0]["envelope"]["recipients"][0]["mailbox"] == "fax"
+
+
 def test_headers_route_nothing(start: Start, server: MailServer) -> None:
     """RFC 3965 2.1.3, RFC 2532 2.2.2: a relay request in To: and Cc: is text."""
     relay = ("--set", "smtp.relay_domains=['g3.example']", "--set", "smtp.relay_password=secret")

@@ -13,7 +13,7 @@ class Session:
         self.verdict = verdict
         self.messages: list[MessageReceived] = []
         self.events: list[object] = []
-        self.receiver = Receiver(host, limits, "192.0.2.1", 1)
+        self.receiver = Receiver(host, limits, "192.0.2.1", 1, own="192.0.2.7")
         self.receiver.start()
 
     def say(self, octets: bytes) -> bytes:

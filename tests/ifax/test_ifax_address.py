@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fauxfax.errors import FormatError
-from fauxfax.ifax.address import Address, Directory, FaxNumber, parse_fax_number
+from fauxfax.ifax.address import Address, Directory, FaxNumber, is_literal, parse_fax_number
 from fauxfax.ifax.host import Envelope, Mode, Recipient
 from fauxfax.ifax.replies import render
 from fauxfax.ifax.syntax import decode_xtext, parse_path
@@ -121,3 +121,19 @@ def test_an_envelope_survives_being_plain_data() -> None:
         session=1, peer="p", helo="h", sender="s", recipients=(recipient,), received_at=1.5, mode=Mode.SAML, envid="e"
     )
     assert Envelope.from_dict(envelope.as_dict()) == envelope
+
+
+@pytest.mark.parametrize(
+    ("domain", "address", "same"),
+    [
+        ("[192.0.2.7]", "192.0.2.7", True),
+        ("[IPv6:2001:db8::7]", "2001:db8:0::7", True),
+        ("[ipv6:::1]", "::1", True),
+        ("[192.0.2.8]", "192.0.2.7", False),
+        ("[192.0.2.7]", "", False),
+        ("[nonsense]", "192.0.2.7", False),
+        ("[]", "", False),
+    ],
+)
+def test_a_machine_is_named_by_the_address_it_was_reached_at(domain: str, address: str, same: bool) -> None:
+    assert is_literal(domain, address) is same

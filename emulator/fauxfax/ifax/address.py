@@ -18,6 +18,7 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import NamedTuple, TypeVar
 
 V = TypeVar("V")
@@ -65,6 +66,15 @@ class FaxNumber(NamedTuple):
 
     number: str
     subaddress: str
+
+
+def is_literal(domain: str, address: str) -> bool:
+    """Whether a domain is that IP address, as a literal: `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321, 4.1.3)."""
+    text = domain.removeprefix("[").removesuffix("]")
+    try:
+        return ip_address(text[5:] if text[:5].lower() == "ipv6:" else text) == ip_address(address)
+    except ValueError:
+        return False
 
 
 def without_password(written: str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fauxfax.errors import FormatError
 from fauxfax.faults import Rule
-from fauxfax.ifax.address import Address, Answer, Resolution, without_password
+from fauxfax.ifax.address import Address, Answer, Resolution, is_literal, without_password
 from fauxfax.ifax.body import Body, Fault
 from fauxfax.ifax.host import Envelope, Host, Limits, MessageReceived, Mode, Recipient, Reservations
 from fauxfax.ifax.replies import STATUS, TEXTS, Code
@@ -109,8 +109,11 @@ FAULTS: Mapping[Fault, Reply] = {
 class Dialogue:
     """The commands of one session and the transaction they build."""
 
-    def __init__(self, host: Host, limits: Limits, peer: str, session: int, reservations: Reservations) -> None:
+    def __init__(
+        self, host: Host, limits: Limits, peer: str, session: int, reservations: Reservations, own: str
+    ) -> None:
         self._host = host
+        self._own = own
         self._limits = limits
         self._peer = peer
         self._session = session
@@ -247,6 +250,8 @@ class Dialogue:
             return reply(Code.NO_STORAGE, "Requested action not taken: too many recipients", "4.5.3")
         if self._mode is not _MAIL and self._mode is Mode.SEND and not self._host.terminal_ready():
             return reply(Code.MAILBOX_BUSY)
+        if address.domain.startswith("[") and is_literal(address.domain, self._own):
+            address = address._replace(domain="")  # sent to the address it was connected to: that is this machine
         found = self._host.resolve(address)
         if found.code >= 400:
             return reply(Code(found.code), found.text)

@@ -60,6 +60,8 @@ _EXTENDED = (b"MAIL ", b"RCPT ", b"SEND ", b"SOML ", b"SAML ")
 class Receiver:
     """One SMTP session. `peer` is the sender's address, `session` its number; both go into the envelope.
 
+    `own` is the address of this machine that the sender connected to, by which it may be named as well.
+
     Attributes:
         waiting: input is only kept, not read: stop reading from the socket.
         events: what `next_event()` will give.
@@ -68,13 +70,19 @@ class Receiver:
     """
 
     def __init__(
-        self, host: Host, limits: Limits, peer: str, session: int, reservations: Reservations | None = None
+        self,
+        host: Host,
+        limits: Limits,
+        peer: str,
+        session: int,
+        reservations: Reservations | None = None,
+        own: str = "",
     ) -> None:
         self._host = host
         self._limits = limits
         self._reservations = reservations if reservations is not None else Reservations()
         self._peer = peer
-        self._dialogue = Dialogue(host, limits, peer, session, self._reservations)
+        self._dialogue = Dialogue(host, limits, peer, session, self._reservations, own)
         self._enhanced = "ENHANCEDSTATUSCODES" in host.quirks.extensions
         self._lock_step = host.quirks.lock_step
         self._input = b""

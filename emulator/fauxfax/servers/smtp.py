@@ -197,7 +197,10 @@ class Session(asyncio.BufferedProtocol):
         self._peer = str(peername[0]) if peername else ""
         self._number, refusal = self._server.enter(self, self._peer)
         server = self._server
-        self._receiver = Receiver(server.host, server.limits, self._peer, self._number, server.reservations)
+        own = transport.get_extra_info("sockname")
+        self._receiver = Receiver(
+            server.host, server.limits, self._peer, self._number, server.reservations, str(own[0]) if own else ""
+        )
         if server.dark():
             self.abort()
             return
