@@ -66,6 +66,7 @@ def fed(data: bytes, *cuts: int) -> list[Event]:
         (b"@PJL UPGRADE SIZE=-1\r\n@PJL UPGRADE\r\n@PJL UPGRADE SIZE=9999999999999\r\n", []),
         (b"@PJL SET COPIES=2\r\n@PJL\r\n@PJL ENTER LANGUAGE=PCL\r\n", []),
         (b"GET / HTTP/1.0\r\n\r\n", [TextIgnored(14)]),
+        (b"noise\n\r@PJL INFO ID\n\r", [TextIgnored(5), Query("ID")]),
         (b"II*\0abc" + UEL, [PrintData(b"II*\0abc"), JobEnded()]),
         (b"P4 8 1\n\xff" + UEL, [PrintData(b"P4 8 1\n\xff"), JobEnded()]),
         (b"Hello" + UEL + b"@PJL INFO ID\n", [TextIgnored(5), JobEnded(), Query("ID")]),
@@ -83,7 +84,16 @@ def test_what_a_pc_asks_for(data: bytes, expected: list[Event]) -> None:
 
 @given(st.data())
 def test_how_a_stream_is_cut_does_not_matter(data: st.DataObject) -> None:
-    parts = [CODE_FILE, b"II*\0" + bytes(range(256)) + UEL, b"@PJL INFO UPGRADE\r\n", b"noise\n", UEL[:4], b"\x00\x1b"]
+    parts = [
+        CODE_FILE,
+        b"II*\0" + bytes(range(256)) + UEL,
+        b"@PJL INFO UPGRADE\r\n",
+        b"noise\n",
+        b"\r",
+        b"\f\v",
+        UEL[:4],
+        b"\x00\x1b",
+    ]
     stream = b"".join(data.draw(st.lists(st.sampled_from(parts), max_size=6)))
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8))
     assert fed(stream, *cuts) == fed(stream)

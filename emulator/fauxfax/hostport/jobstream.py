@@ -28,7 +28,7 @@ RASTERS = (b"II*\0", b"MM\0*", b"P4", b"P5", b"P6", b"RaS2", b"RaS3")
 """How print data begins that a fax could put on paper: TIFF, PBM and its relatives, PWG raster."""
 
 _COMMAND = re.compile(rb"\s*@PJL", re.IGNORECASE)
-_MEANING = re.compile(rb"\x1b%-12345X|(?<=\n)(?:[ \t]*@PJL|II\*\0|MM\0\*|P[456]|RaS[23])", re.IGNORECASE)
+_MEANING = re.compile(rb"\x1b%-12345X|(?<=\n)(?:[ \t\r\v\f]*@PJL|II\*\0|MM\0\*|P[456]|RaS[23])", re.IGNORECASE)
 """Where, behind text that means nothing, something begins that does."""
 _OPTION = re.compile(r'([A-Z][A-Z0-9]*)\s*=\s*("[^"]*"|\S+)', re.IGNORECASE)
 
