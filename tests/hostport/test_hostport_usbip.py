@@ -70,6 +70,21 @@ async def connected(number: int) -> AsyncIterator[Client]:
         writer.close()
 
 
+def test_what_was_asked_before_nonsense_is_answered_before_the_peer_is_dropped() -> None:
+    async def go() -> None:
+        async with serving(MemoryPort()) as (_, number), connected(number) as client:
+            await client.attach()
+            client.parser.expect_data(1)
+            request = usbip.pack_submit(1, 0x10001, 0, usbip.IN, 255, GET_DEVICE_ID)
+            client.writer.write(request + b"nonsense" * 6)  # in one piece
+            reply = await client.reply()
+            assert isinstance(reply, SubmitReply)
+            assert reply.data[2:] == DEVICE_ID.encode()
+            assert await client.reader.read() == b""
+
+    asyncio.run(go())
+
+
 async def converse() -> None:
     port = MemoryPort()
     async with serving(port) as (_, number), connected(number) as client:

@@ -240,6 +240,7 @@ class ServerParser:
         self._start = self._end = 0
         self._need = URB_SIZE  # octets of the request at the start, as far as it is known
         self.left = 0  # octets of the transfer at the start that are still to come
+        self.broken = False
         self._piece = PIECE
         self._take: Callable[[], Request | None] = self._take_operation
 
@@ -263,14 +264,22 @@ class ServerParser:
         return self._pool[self._end : self._start + need if need > URB_SIZE else None]
 
     def received(self, count: int) -> list[Request]:
-        """So many octets came; returns the whole requests. After an import request it waits for `imported()`."""
+        """So many octets came; returns the whole requests. After an import request it waits for `imported()`.
+
+        Raises FormatError for nonsense, but not before it has given what stands before that: then it is `broken`.
+        """
         self._end += count
         requests: list[Request] = []
         take = self._take
-        while self._start < self._end and (request := take()) is not None:
-            requests.append(request)
-            if isinstance(request, ImportRequest):
-                break
+        try:
+            while self._start < self._end and (request := take()) is not None:
+                requests.append(request)
+                if isinstance(request, ImportRequest):
+                    break
+        except FormatError:
+            if not requests:
+                raise
+            self.broken = True  # the next call raises it again
         return requests
 
     def piece(self, data: bytes) -> More:

@@ -125,8 +125,9 @@ class UsbipConnection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._peer = transport.get_extra_info("peername")
-        self._descriptor: int = transport.get_extra_info("socket").fileno()
-        self._lingers = sys.platform != "win32" and self._descriptor < FD_SETSIZE
+        connection = transport.get_extra_info("socket")
+        self._descriptor: int = connection.fileno() if connection is not None else -1
+        self._lingers = sys.platform != "win32" and 0 <= self._descriptor < FD_SETSIZE
         if len(self._server.connections) >= MAX_CONNECTIONS:
             log.warning("usbip: %s dropped: %d connections are open", self._peer, MAX_CONNECTIONS)
             transport.abort()
@@ -147,6 +148,8 @@ class UsbipConnection(asyncio.BufferedProtocol):
                 while (requests := self._linger(end)) is not None:
                     self._serve(requests)
         except FormatError as error:
+            self._handling = False
+            self._flush()  # what was asked before the nonsense has its answer
             log.warning("usbip: %s dropped: %s", self._peer, error)
             self.abort()
 
@@ -156,7 +159,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
         while requests and not self._transport.is_closing():
             for request in requests:
                 self._handle(request)
-            if not isinstance(requests[-1], usbip.ImportRequest):
+            if not (isinstance(requests[-1], usbip.ImportRequest) or self._parser.broken):
                 break
             requests = self._parser.received(0)
         self._handling = False
