@@ -325,7 +325,7 @@ def without_card(sweep: Sweep, device: Device, journey: Journey) -> str:
 
 def old_is_whole(sweep: Sweep, device: Device) -> bool:
     """Whether the old system control lies where it ran, by the oracle's own look."""
-    payload = sweep.payloads["SC", OLD]
+    payload, _ = sweep.payloads["SC", OLD]
     return device.flash.read(sweep.layout.slots[Component.SC][0].address, len(payload)) == payload
 
 

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from firmware_small import MODEL, SETTINGS, SmallMachine, image, source
 
@@ -122,11 +122,10 @@ class Sweep:
         assert "damaged" in machine.send(spoilt)  # staging was in use before: no cell there is blank
         self.device, self.layout = Device(machine.flash, machine.card), machine.layout
         self.loader_area = machine.flash.read(self.layout.loader.address, self.layout.loader.size)
-        self.payloads = {
-            (component.value, version): source(component, version, sector=sector).payload
-            for component in (Component.SC, Component.PNL)
-            for version in (OLD, NEW)
-        }
+        self.payloads: dict[tuple[str, str], tuple[bytes, str]] = {}  # with their SHA-256
+        for component, version in itertools.product((Component.SC, Component.PNL), (OLD, NEW)):
+            payload = source(component, version, sector=sector).payload
+            self.payloads[component.value, version] = payload, hashlib.sha256(payload).hexdigest()
 
     # Running ---------------------------------------------------------------------------------------------------
 
@@ -206,7 +205,7 @@ class Sweep:
 
             def hook(operation: Operation, part: int = part) -> None:
                 number = next(count)
-                befall(device, part, operation if operation.number == number else replace(operation, number=number))
+                befall(device, part, operation if operation.number == number else operation._replace(number=number))
 
             flash.hook = hook
         violation = None
@@ -313,9 +312,9 @@ class Sweep:
     def look_at_content(self, loader: Loader, boot: Boot) -> None:
         """The version that is reported is the one whose content lies where it runs. Raises Held."""
         for name, version in boot.versions.items():
-            payload = self.payloads[name, version]
+            payload, digest = self.payloads[name, version]
             contents = (loader.flash.read(slot.address, len(payload)) for slot in self.layout.slots[Component(name)])
-            if boot.hashes[name] != hashlib.sha256(payload).hexdigest() or payload not in contents:
+            if boot.hashes[name] != digest or payload not in contents:
                 raise Held("I2", f"{name} reports {version}, but its content is another")
         if loader.state is State.RUNNING and (boot.profile is None or boot.profile.version != boot.versions["SC"]):
             raise Held("I2", "the profile is not that of the version that runs")

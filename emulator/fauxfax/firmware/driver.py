@@ -60,8 +60,9 @@ def is_blank(flash: Flash, address: int, size: int) -> bool:
 
 def used(flash: Flash, address: int, size: int, step: int) -> int:
     """How many octets of an area that is filled from its beginning, `step` at a time, are in use."""
+    cells, blank = flash.read(address, size), bytes([flash.geometry.erased]) * step
     at = 0
-    while at + step <= size and not is_blank(flash, address + at, step):
+    while at + step <= size and not (cells[at : at + step] == blank and is_blank(flash, address + at, step)):
         at += step
     return at
 

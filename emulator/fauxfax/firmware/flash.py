@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fauxfax.errors import Defect, Misuse
 
@@ -43,8 +43,7 @@ class PowerLost(Defect):
     """The power went away before, within or after an operation; nothing more happens until the next boot."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One erase or program, the `number`-th since the device was opened (from 1); `data` is what is programmed."""
 
     number: int

@@ -13,6 +13,7 @@ first, because an erase may be cut as well and leave all of it half readable.
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 import zlib
@@ -195,7 +196,12 @@ def decode(sector: bytes) -> Record | None:
         return None
     if zlib.crc32(sector[8 : _HEAD.size + length]) != crc:
         return None
+    return _parse(sector[_HEAD.size : _HEAD.size + length])
+
+
+@functools.lru_cache(maxsize=64)  # a start reads both records again, and a sweep starts thousands of times
+def _parse(text: bytes) -> Record | None:
     try:
-        return _CONVERTER.structure(json.loads(sector[_HEAD.size : _HEAD.size + length]), Record)
+        return _CONVERTER.structure(json.loads(text), Record)
     except (ValueError, KeyError, TypeError):
         return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fauxfax.errors import FormatError
 from fauxfax.firmware import driver
@@ -26,8 +26,7 @@ SURE_MARKS = 4  # project value: one more than the cuts in a row, each within a 
 AreasOf = Callable[[Header], "list[Area] | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """`size` octets of the container, from `offset` on, that are kept at `address`."""
 
     offset: int

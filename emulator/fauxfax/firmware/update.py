@@ -91,17 +91,22 @@ class Update:
 
     def work(self, state: State) -> Activity | None:
         """The work of a state, about to begin; None if there is none to do."""
-        works: dict[State, Callable[[], Activity]] = {
-            State.RECEIVING: self.receiving,
-            State.CHECKING: self.checking,
-            State.STAGED: self.staged,
-            State.REWRITING: self.rewriting,
-            State.VERIFYING: self.verifying,
-            State.COMMITTED: self.committed,
-            State.REFUSED: self.refused,
-        }
-        begin = works.get(state)
-        return begin() if begin else None
+        match state:
+            case State.RECEIVING:
+                return self.receiving()
+            case State.CHECKING:
+                return self.checking()
+            case State.STAGED:
+                return self.staged()
+            case State.REWRITING:
+                return self.rewriting()
+            case State.VERIFYING:
+                return self.verifying()
+            case State.COMMITTED:
+                return self.committed()
+            case State.REFUSED:
+                return self.refused()
+        return None
 
     # The work of each state: generators of machine seconds, None where more octets are needed ------------------------
 
