@@ -13,7 +13,10 @@ IDENTITY = Identity(0x04DA, 0x1500, "Panasonic", "UF-8000", "EMUFAX1", 0x0100)
 
 
 class MemoryPort:
-    """`hostport.port.Port` in memory. `space` is the room there is; `echo` makes it say what it hears."""
+    """`hostport.port.Port` in memory. `space` is the room there is; `echo` makes it say what it hears.
+
+    With `ahead` octets may be acknowledged before they are written; `keeps` says what `keep()` answers.
+    """
 
     def __init__(self, space: int = 1 << 30, *, echo: bool = False) -> None:
         self.online = True
@@ -22,6 +25,8 @@ class MemoryPort:
         self.status = PortStatus(paper_empty=False, selected=True, error=False)
         self.report = ['"UF-8000"', "SERIAL=EMUFAX1", "SC=V10100"]
         self.space = space
+        self.ahead = 0
+        self.keeps = False
         self.echo = echo
         self.heard = bytearray()
         self.said = bytearray()
@@ -43,6 +48,10 @@ class MemoryPort:
         self.heard += data
         if self.echo:
             self.said += data
+
+    def keep(self, data: bytes) -> bool:
+        self.heard += data if self.keeps else b""
+        return self.keeps
 
     def read(self, limit: int) -> bytes:
         data = bytes(self.said[:limit])

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hostport_memory import DEVICE_ID, IDENTITY, MemoryPort, plugged
 
 from fauxfax.hostport.port import PortStatus
-from fauxfax.hostport.usb import Outcome, Setup, Transfer
+from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import BULK_IN, BULK_OUT, Kind, Speed, build
 
 
@@ -222,6 +224,60 @@ def test_pieces_of_a_transfer_that_has_ended_change_nothing() -> None:
     function.extend(transfer, b"more!")
     port.change(space=100)
     assert (bytes(port.heard), transfer.outcome) == (b"", Outcome.CANCELLED)
+
+
+def begun(function: PrinterFunction, done: Callable[[Transfer], None]) -> Transfer:
+    """A transfer of ten octets, of which the first two are there."""
+    transfer = Transfer(BULK_OUT, b"01", 10, done)
+    function.submit(transfer)
+    return transfer
+
+
+@pytest.mark.parametrize("ahead", [0, 7, 8, 100])
+def test_the_last_pieces_are_acknowledged_first_where_the_port_allows_it(ahead: int) -> None:
+    port, heard = MemoryPort(space=4), []
+    function = plugged(port)
+    port.ahead = ahead
+    transfer = begun(function, lambda _: heard.append(bytes(port.heard)))
+    function.extend(transfer, b"2345", b"6789")
+    assert heard == ([b"01"] if ahead >= 8 else []), "acknowledged before it was moved, or not yet"
+    function.submit(after := out(b"next"))
+    assert bytes(port.heard) == b"0123"
+    port.change(space=100)
+    assert (bytes(port.heard), after.outcome, len(heard)) == (b"0123456789next", Outcome.DONE, 1)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_is_acknowledged_first_is_kept_as_a_whole_or_written_by_room(keeps: bool) -> None:
+    port = MemoryPort(space=4)
+    function = plugged(port)
+    port.ahead, port.keeps = 100, keeps
+    transfer = begun(function, lambda _: None)
+    function.extend(transfer, b"2", b"3456789")
+    assert (bytes(port.heard), transfer.outcome) == (b"0123456789" if keeps else b"0123", Outcome.DONE)
+    port.change(space=4)
+    port.change(space=4)
+    assert bytes(port.heard) == b"0123456789"
+
+
+@pytest.mark.parametrize("how", ["reset", "soft reset", "restart", "unplug"])
+def test_what_was_acknowledged_and_not_moved_is_forgotten_with_the_rest(how: str) -> None:
+    port = MemoryPort(space=4)
+    function = plugged(port)
+    port.ahead = 100
+    function.extend(begun(function, lambda _: None), b"23456789")
+    match how:
+        case "reset":
+            function.reset()
+        case "soft reset":
+            function.control(Setup(0x21, 2, 0, 0, 0))
+        case "restart":
+            port.change(online=False)
+            port.change(online=True)
+        case "unplug":
+            function.unplug()
+    port.change(space=100)
+    assert bytes(port.heard) == b"0123"
 
 
 def test_the_host_has_its_acknowledgement_before_the_machine_looks_into_the_data() -> None:

@@ -17,7 +17,8 @@ from fauxfax.events import DataDropped
 from fauxfax.ifax.host import BINARY
 from fauxfax.imaging import prints
 from fauxfax.inprocess import InProcessMachine
-from fauxfax.machine.picture import BLOCK, Picture
+from fauxfax.machine.channel import AHEAD
+from fauxfax.machine.picture import BLOCK, LARGE, Picture
 
 UEL = b"\x1b%-12345X"
 
@@ -182,7 +183,7 @@ def test_a_damaged_raster_header_is_a_format_error_at_most(at: int, octets: byte
         pass
 
 
-@given(st.lists(st.integers(0, 2 * BLOCK + 1), max_size=6))
+@given(st.lists(st.one_of(st.integers(0, 2 * LARGE), st.integers(0, 2 * BLOCK)), max_size=40))
 @settings(deadline=None, max_examples=25)
 def test_a_picture_in_blocks_is_what_was_added(sizes: list[int]) -> None:
     kept, pieces = Picture(), [bytes((number + 1,)) * size for number, size in enumerate(sizes)]
@@ -191,6 +192,18 @@ def test_a_picture_in_blocks_is_what_was_added(sizes: list[int]) -> None:
     assert len(kept) == sum(sizes)
     assert kept.take() == b"".join(pieces)
     assert (len(kept), kept.take()) == (0, b"")
+
+
+def test_only_octets_of_a_picture_are_acknowledged_ahead_and_kept_as_a_whole(host: InProcessMachine) -> None:
+    port = host.machine.open_port("usb")
+    assert (port.ahead, port.keep(b"II*\0")) == (0, False), "no picture yet"
+    port.write(data := tiff(picture()))
+    assert (port.ahead, port.keep(bytes(100_000))) == (AHEAD, True)
+    assert not port.keep(bytes(100) + UEL + bytes(100))
+    assert not port.keep(bytes(100) + UEL[:3]), "it may be the beginning of an end"
+    port.write(UEL)
+    assert port.ahead == 0
+    assert [host.machine.memory.body(one.number) for one in host.machine.memory.waiting()] == [data + bytes(100_000)]
 
 
 def test_a_picture_beyond_the_image_memory_is_counted_and_gives_its_memory_back(host: InProcessMachine) -> None:

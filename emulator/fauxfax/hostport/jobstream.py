@@ -134,6 +134,11 @@ class JobStream:
             Mode.PRINT: self._take_print,
         }
 
+    @property
+    def printing(self) -> bool:
+        """Whether what comes next is print data, as far as it is known."""
+        return self._mode is Mode.PRINT
+
     def passes(self, data: bytes) -> bool:
         """Whether these octets are print data and nothing else, as most are; else `feed()` has to take them."""
         return (

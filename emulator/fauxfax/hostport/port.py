@@ -59,12 +59,25 @@ class Port(Protocol):
         ...
 
     @property
+    def ahead(self) -> int:
+        """Octets that may be acknowledged to the PC before `write()` takes them, `room` at a time, or `keep()`.
+
+        0 where the machine has a say in each of them; more while a picture comes, which is only kept. What a way in
+        has acknowledged and cannot hand over before the cable is out is lost, as in a printer's own buffer.
+        """
+        ...
+
+    @property
     def pending(self) -> int:
         """Octets that wait for the PC."""
         ...
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take octets from the PC, at most `room` of them; more, or writing while offline, is a Misuse."""
+        ...
+
+    def keep(self, data: bytes) -> bool:
+        """Take octets that are beyond `room`, but nothing else than a picture; False if `write()` must have them."""
         ...
 
     def read(self, limit: int) -> bytes:

@@ -95,6 +95,7 @@ class PrinterFunction:
         self._identify = identify
         self._out: deque[Transfer] = deque()
         self._in: deque[Transfer] = deque()
+        self._taken: deque[Octets] = deque()  # acknowledged, not yet moved
         self._queues = {BULK_OUT: self._out, BULK_IN: self._in}
         self._halted: set[int] = set()
         self._moving = False
@@ -148,10 +149,23 @@ class PrinterFunction:
             queue.append(transfer)
             self._move()
 
-    def extend(self, transfer: Transfer, data: Octets) -> None:
-        """More of an OUT transfer whose octets come in pieces; of no consequence if it has ended."""
+    def extend(self, transfer: Transfer, *pieces: Octets) -> None:
+        """More of an OUT transfer whose octets come in pieces; of no consequence if it has ended.
+
+        If these are all that was missing, it is acknowledged before they are moved, where the port allows that.
+        """
         if transfer.outcome is not None:
             return
+        count = sum(map(len, pieces))
+        is_next = self._out[0] is transfer and not transfer.data and not self._taken
+        if is_next and transfer.actual + count == transfer.length and count <= self._port.ahead:
+            self._out.popleft()
+            self._taken += pieces
+            transfer.actual = transfer.length
+            transfer.end(Outcome.DONE)
+            self._move()
+            return
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if transfer.data:
             assert isinstance(transfer.data, bytearray), "see Transfer"
             transfer.data += data
@@ -169,7 +183,7 @@ class PrinterFunction:
 
     def reset(self) -> None:
         """Bus reset: the configuration and all halts are forgotten, and so is the job in flight."""
-        self._end_all(Outcome.CANCELLED)
+        self._forget(Outcome.CANCELLED)
         self._halted.clear()
         if self.configuration:
             self.configuration = 0
@@ -180,7 +194,7 @@ class PrinterFunction:
         self._listener = None
         self._port.on_change(None)
         self.attached = False
-        self._end_all(Outcome.GONE)
+        self._forget(Outcome.GONE)
         if self._used:
             self._port.end()
 
@@ -210,7 +224,7 @@ class PrinterFunction:
         if self.attached is not self._port.online:
             if self.attached:
                 self.attached = False
-                self._end_all(Outcome.GONE)
+                self._forget(Outcome.GONE)
                 self._port.reset()
             else:
                 self._attach()
@@ -231,6 +245,8 @@ class PrinterFunction:
 
     def _move_out(self) -> bool:
         queue, port = self._out, self._port
+        if self._taken:
+            return self._move_taken()
         if not queue:
             return False
         transfer = queue[0]
@@ -245,6 +261,19 @@ class PrinterFunction:
             port.write(chunk)
         return True
 
+    def _move_taken(self) -> bool:
+        taken, port = self._taken, self._port
+        if not (room := port.room):
+            return False
+        piece = taken.popleft()
+        if len(piece) > room and not (isinstance(piece, bytes) and port.keep(piece)):
+            view = memoryview(piece)
+            taken.appendleft(view[room:])
+            port.write(view[:room])
+        elif len(piece) <= room:
+            port.write(piece)
+        return True
+
     def _move_in(self) -> bool:
         queue, port = self._in, self._port
         if not queue or not (port.pending or not queue[0].length):
@@ -254,6 +283,11 @@ class PrinterFunction:
         transfer.actual = len(transfer.data)
         transfer.end(Outcome.DONE)
         return True
+
+    def _forget(self, outcome: Outcome) -> None:
+        """A reset of the bus, or no bus any more: nothing is under way."""
+        self._taken.clear()
+        self._end_all(outcome)
 
     def _end_all(self, outcome: Outcome, *endpoints: int) -> None:
         for endpoint in endpoints or tuple(self._queues):
@@ -300,6 +334,7 @@ class PrinterFunction:
 
     def _soft_reset(self, _: Setup) -> bytes:
         self._halted.clear()
+        self._taken.clear()
         self._port.reset()
         return b""
 

@@ -28,9 +28,13 @@ from fauxfax.machine.picture import Picture
 from fauxfax.machine.printdesk import PrintDesk
 from fauxfax.machine.recorder import Recorder
 from fauxfax.machine.updates import UpdateDesk
+from fauxfax.models import MIB
 
 MAX_OUTPUT = 64 * 1024
 """Octets that wait for a PC. Beyond it the way in is busy until the PC reads, and says no more of its own accord."""
+
+AHEAD = MIB
+"""Octets of a picture that a way in acknowledges before the machine has looked into them. A project value."""
 
 
 class Device(Protocol):
@@ -106,6 +110,11 @@ class Channel:
         return device.updates.room() if device.updates.owns(self) else device.receive_buffer
 
     @property
+    def ahead(self) -> int:
+        """See Port."""
+        return AHEAD if self._stream.printing and self.room else 0
+
+    @property
     def pending(self) -> int:
         """See Port."""
         return len(self._output)
@@ -124,6 +133,13 @@ class Channel:
         for event in self._stream.feed(octets):
             self._handle(event)
         self._collect()
+
+    def keep(self, data: bytes) -> bool:
+        """See Port."""
+        if self._recorder is None and self._stream.passes(data):
+            self._print(data)
+            return True
+        return False
 
     def read(self, limit: int) -> bytes:
         """See Port."""

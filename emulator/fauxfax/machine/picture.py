@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from fauxfax.models import MIB
+from fauxfax.models import KIB
 
-BLOCK = MIB
-"""Octets of a block. A project value."""
+BLOCK = 64 * KIB
+"""Octets of a block that small pieces share. A project value."""
+LARGE = 4 * KIB
+"""A piece of so many octets is a block of its own, which spares a copy. A project value."""
 
 
 class Picture:
     """Octets up to a limit that whoever adds them knows; beyond it the picture is `spoilt`, and only counted."""
 
     def __init__(self) -> None:
-        self._blocks: list[memoryview] = []
+        self._blocks: list[bytes] = []
+        self._open = bytearray()  # the block that small pieces share now
         self._octets = 0
         self.spoilt = False
 
@@ -21,30 +24,28 @@ class Picture:
 
     def add(self, data: bytes) -> None:
         """The next octets. A spoilt picture gives its blocks back one at a time: 64 MiB at once take 20 ms."""
-        at = self._octets % BLOCK
         self._octets += len(data)
         if self.spoilt:
+            self._open.clear()
             if self._blocks:
                 self._blocks.pop()
-        elif at and at + len(data) <= BLOCK:
-            self._blocks[-1][at : at + len(data)] = data
+        elif len(data) < LARGE:
+            self._open += data
+            if len(self._open) >= BLOCK:
+                self._seal()
         else:
-            self._add_across(at, data)
+            self._seal()
+            self._blocks.append(data)
 
     def take(self) -> bytes:
         """The whole of it; nothing is left. Empty if it is spoilt."""
-        if self._blocks and self._octets % BLOCK:
-            self._blocks[-1] = self._blocks[-1][: self._octets % BLOCK]
+        self._seal()
         data = b"" if self.spoilt else b"".join(self._blocks)
         self._blocks.clear()
         self._octets, self.spoilt = 0, False
         return data
 
-    def _add_across(self, at: int, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            if not at:
-                self._blocks.append(memoryview(bytearray(BLOCK)))
-            count = min(len(rest), BLOCK - at)
-            self._blocks[-1][at : at + count] = rest[:count]
-            rest, at = rest[count:], (at + count) % BLOCK
+    def _seal(self) -> None:
+        if self._open:
+            self._blocks.append(bytes(self._open))
+            self._open.clear()

@@ -24,6 +24,7 @@ from fauxfax.errors import FormatError
 from fauxfax.hostport import usbip
 from fauxfax.hostport.usb import DIRECTION_IN, Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import BIDIRECTIONAL, PRINTER_CLASS, PRINTER_SUBCLASS, Speed
+from fauxfax.models import MIB
 from fauxfax.servers.streams import BACKLOG
 
 Plug = Callable[[], PrinterFunction]
@@ -35,8 +36,13 @@ MAX_WAITING = 1024
 """Transfers of one client that may wait at a time; no host has so many. A project value."""
 MAX_HELD = 64 * 1024 * 1024
 """Octets of them, beyond which no more are taken. A project value."""
+MAX_GATHERED = MIB
+"""Octets of a transfer that are gathered while they come without a pause, so that it is acknowledged before the machine
+looks into them: it does that while the client prepares its next one. A project value."""
 LINGER = 50e-6
 """Real seconds for which a client that was just answered is waited for outside the event loop. A project value."""
+LOOKS = 4
+"""How often it is looked for first: to sleep and be woken takes as long as some looks do. A project value."""
 TURN = 0.001
 """Real seconds after which everybody else gets their turn, however quick a client is. A project value."""
 FD_SETSIZE = 1024
@@ -116,6 +122,8 @@ class UsbipConnection(asyncio.BufferedProtocol):
         self._waiting: dict[int, Block] = {}
         self._held = 0
         self._incoming: Block | None = None
+        self._pieces: list[bytes | memoryview] = []  # of the incoming block, while more come without a pause
+        self._gathered = 0
         self._replies: list[bytes] = []
         self._handling = False
         self._misses = self._sulking = 0
@@ -147,6 +155,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
                 end = time.perf_counter() + TURN
                 while (requests := self._linger(end)) is not None:
                     self._serve(requests)
+            self._extend_now()
         except FormatError as error:
             self._handling = False
             self._flush()  # what was asked before the nonsense has its answer
@@ -174,8 +183,11 @@ class UsbipConnection(asyncio.BufferedProtocol):
         if time.perf_counter() > end or not self._transport.is_reading():
             return None
         try:
-            return self._read()
-        except BlockingIOError:
+            for _ in range(LOOKS):
+                try:
+                    return self._read()
+                except BlockingIOError:
+                    self._extend_now()
             return [] if self._comes() else None
         except OSError:
             return None  # it is for the transport to find out why
@@ -193,7 +205,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
         """What is there now. Raises BlockingIOError if nothing is."""
         parser, descriptor = self._parser, self._descriptor
         if parser.left:
-            data = os.read(descriptor, min(parser.left, usbip.PIECE))
+            data = os.read(descriptor, min(parser.left, MAX_GATHERED))
             return [parser.piece(data)] if data else None
         count = os.readv(descriptor, (parser.space(),))
         return parser.received(count) if count else None
@@ -292,9 +304,23 @@ class UsbipConnection(asyncio.BufferedProtocol):
             if last:
                 self._done(block)
             return
-        self._function.extend(block, data)
+        self._pieces.append(data)
+        self._gathered += len(data)
+        if last or self._gathered >= MAX_GATHERED:
+            self._extend(block)
+
+    def _extend(self, block: Block) -> None:
+        """Hand over what was gathered of a transfer."""
+        assert self._function is not None
+        pieces, self._pieces, self._gathered = self._pieces, [], 0
+        self._function.extend(block, *pieces)
         if block.outcome is None:
             self._keep(block)
+
+    def _extend_now(self) -> None:
+        """Nothing more comes at once: the machine may look into what is there."""
+        if self._pieces and self._incoming is not None:
+            self._extend(self._incoming)
 
     def _keep(self, block: Block) -> None:
         """It has to wait: its data leave the parser's buffer."""
