@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from fauxfax.hostport.search import contains
+
 UEL = b"\x1b%-12345X"
 """Universal Exit Language: ends whatever came before (PJL Technical Reference, chapter 2)."""
 _ESCAPE = UEL[:1]
@@ -144,7 +146,7 @@ class JobStream:
         return (
             self._mode is Mode.PRINT
             and not self._buffer
-            and data.rfind(UEL) < 0  # twice as fast as find
+            and not contains(data, UEL)
             and data.rfind(_ESCAPE, 1 - len(UEL)) < 0
         )
 

@@ -29,9 +29,8 @@ EPIPE, ECONNRESET, ESHUTDOWN = -32, -104, -108
 MAX_TRANSFER = 16 * 1024 * 1024
 """Octets of one transfer; usbfs of Linux allows as many in all. A project value."""
 PIECE = 64 * 1024
-"""An OUT transfer of more octets is handed over in pieces, the first of at least so many: while the rest still comes,
-and while it is in the processor's cache. A project value."""
-POOL = 256 * 1024
+"""An OUT transfer of more octets is large, and handed over in pieces while it still comes. A project value."""
+POOL = 128 * 1024
 """Octets of a connection's buffer. A project value."""
 MAX_CONTROL = 0xFFFF
 """Octets of a control transfer's data (USB 2.0, 9.3.5)."""
@@ -241,19 +240,23 @@ class ServerParser:
         self._need = URB_SIZE  # octets of the request at the start, as far as it is known
         self.left = 0  # octets of the transfer at the start that are still to come
         self.broken = False
-        self._piece = PIECE
+        self._first = 0
+        self._large = False
         self._take: Callable[[], Request | None] = self._take_operation
 
-    def imported(self, piece: int = PIECE) -> None:
-        """The import was granted: request blocks follow; `piece` octets of a transfer at least come at once."""
+    def imported(self, first: int = 0) -> None:
+        """The import was granted: request blocks follow, each with at least the `first` octets of its transfer."""
         self._take = self._take_block
-        self._piece = max(PIECE, piece)
-        pool, have = memoryview(bytearray(max(POOL, 2 * self._piece))), self._end - self._start
+        self._first = first
+        pool, have = memoryview(bytearray(max(POOL, URB_SIZE + first))), self._end - self._start
         pool[:have] = self._pool[self._start : self._end]
         self._pool, self._start, self._end = pool, 0, have
 
     def space(self) -> memoryview:
-        """Where the next octets go. A big request is not read beyond, so that nothing behind it must be moved."""
+        """Where the next octets go. A big request is not read beyond, so that nothing behind it must be moved.
+
+        Behind a large transfer there mostly is another: its octets are left for whoever has a better place for them.
+        """
         have = self._end - self._start
         if not have:
             self._start, self._end, self._need = 0, 0, URB_SIZE
@@ -261,7 +264,7 @@ class ServerParser:
         if self._start + need > len(self._pool):
             self._pool[:have] = self._pool[self._start : self._end]
             self._start, self._end = 0, have
-        return self._pool[self._end : self._start + need if need > URB_SIZE else None]
+        return self._pool[self._end : self._start + need if need > URB_SIZE or self._large else None]
 
     def received(self, count: int) -> list[Request]:
         """So many octets came; returns the whole requests. After an import request it waits for `imported()`.
@@ -336,9 +339,11 @@ class ServerParser:
         if length > (MAX_TRANSFER if endpoint else MAX_CONTROL) or iso not in (0, NO_ISO):
             raise FormatError(f"a transfer of {length} octets and {iso} packets is beyond what is served", "header")
         size = length if direction == OUT else 0
+        self._large = size > PIECE
         if have < size:
-            if have < self._piece:
-                self._need = URB_SIZE + min(size, self._piece)
+            wanted = min(size, self._first) if self._large else size
+            if have < wanted:
+                self._need = URB_SIZE + wanted
                 return None
             size, self.left = have, size - have
         start += URB_SIZE
