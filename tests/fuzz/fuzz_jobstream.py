@@ -6,7 +6,7 @@ import atheris
 from harness import pieces, start
 
 with atheris.instrument_imports(include=["fauxfax.hostport"]):
-    from fauxfax.hostport.jobstream import Event, JobStream, PrintData, Query, TextIgnored, UpgradeData
+    from fauxfax.hostport.jobstream import Echo, Event, JobStream, PrintData, Query, TextIgnored, UpgradeData
 
 
 def hear(stream: list[bytes]) -> list[object]:
@@ -36,8 +36,11 @@ def reduced(event: Event) -> tuple[type, object]:
 
 
 def answer(job: JobStream, event: Event) -> None:
-    if isinstance(event, Query):
-        job.reply_info(event.category, ["A LINE"])
+    match event:
+        case Query(category):
+            job.reply_info(category, ["A LINE"])
+        case Echo(text):
+            job.reply_echo(text)
 
 
 def test_one_input(data: bytes) -> None:

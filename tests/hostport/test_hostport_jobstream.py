@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fauxfax.hostport.jobstream import (
     MAX_LINE,
     UEL,
+    Echo,
     Event,
     JobEnded,
     JobStream,
@@ -123,9 +124,11 @@ def test_an_upgrade_that_is_cut_off_ends_early() -> None:
     assert stream.end() == [UpgradeEnded(complete=False), JobEnded()]
 
 
-def test_echo_is_answered_by_the_stream_itself() -> None:
+def test_an_echo_keeps_its_place_among_the_answers() -> None:
     stream = JobStream()
-    assert stream.feed(b"@PJL ECHO ping 1\r\n") == []
+    assert stream.feed(b"@PJL INFO ID\r\n@PJL ECHO ping 1\r\n") == [Query("ID"), Echo("ping 1")]
+    assert stream.data_to_send() == b"", "it would overtake the answer to the query"
+    stream.reply_echo("ping 1")
     assert stream.data_to_send() == b"@PJL ECHO ping 1\r\n\x0c"
     assert stream.data_to_send() == b""
 

@@ -194,6 +194,15 @@ def test_a_picture_in_blocks_is_what_was_added(sizes: list[int]) -> None:
     assert (len(kept), kept.take()) == (0, b"")
 
 
+def test_answers_come_in_the_order_of_the_questions(host: InProcessMachine) -> None:
+    port = host.machine.open_port("usb")
+    port.write(b"@PJL INFO ID\r\n@PJL ECHO that was all\r\n@PJL INFO ID\r\n")
+    named = b'@PJL INFO ID\r\n"UF-8000"'
+    said = port.read(1000).split(b"\x0c")
+    assert [one.startswith(named) for one in said] == [True, False, True, False]
+    assert said[1] == b"@PJL ECHO that was all\r\n"
+
+
 def test_only_octets_of_a_picture_are_acknowledged_ahead_and_kept_as_a_whole(host: InProcessMachine) -> None:
     port = host.machine.open_port("usb")
     assert (port.ahead, port.keep(b"II*\0")) == (0, False), "no picture yet"

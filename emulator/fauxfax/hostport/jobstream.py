@@ -8,8 +8,8 @@ A stream may arrive in any chunks, with CRLF or LF, in any case. It is always in
     UPGRADE   the octets of a code file, so many as were announced  -> JOB
     PRINT     print data (TIFF, PBM, PWG raster) until the next UEL -> JOB
 
-What a PC asks for is an event; the machine answers with `reply_info()` or `unsolicited_status()`. Nothing raises
-on what a PC may send: unknown commands and text outside a job are passed over and counted.
+What a PC asks for is an event; the machine answers with `reply_info()`, `reply_echo()` or `unsolicited_status()`.
+Nothing raises on what a PC may send: unknown commands and text outside a job are passed over and counted.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ class Query:
     """`@PJL INFO category`: the machine answers with `reply_info`."""
 
     category: str
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """`@PJL ECHO text`: the machine answers with `reply_echo`, when what was asked before has its answer."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,7 @@ class TextIgnored:
 
 Event = (
     Query
+    | Echo
     | UpgradeOffered
     | UpgradeData
     | UpgradeEnded
@@ -182,6 +190,10 @@ class JobStream:
     def reply_info(self, category: str, lines: Sequence[str]) -> None:
         """Answer a query: the command again, a line each, and a form feed (PJL Technical Reference, chapter 7)."""
         self._reply(f"@PJL INFO {category}", lines)
+
+    def reply_echo(self, text: str) -> None:
+        """Say it back, for a PC that waits until everything before is answered."""
+        self._reply(f"@PJL ECHO {text}", ())
 
     def unsolicited_status(self, lines: Sequence[str]) -> None:
         """Tell a PC that asked for it what the machine does now."""
@@ -276,7 +288,7 @@ class JobStream:
             case "INFO" if rest:
                 self._events.append(Query(rest.split()[0].upper()))
             case "ECHO":
-                self._output += f"@PJL ECHO {rest}\r\n\x0c".encode("latin-1")
+                self._events.append(Echo(rest))
             case "USTATUS":
                 self._ustatus(rest)
             case "JOB":

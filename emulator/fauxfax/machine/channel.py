@@ -12,6 +12,7 @@ from typing import Protocol
 from fauxfax.clock import Clock, Watchdog
 from fauxfax.errors import Misuse
 from fauxfax.hostport.jobstream import (
+    Echo,
     JobEnded,
     JobStream,
     PrintData,
@@ -181,6 +182,8 @@ class Channel:
         match event:
             case Query(category):
                 self._stream.reply_info(category, self._device.info(category))
+            case Echo(text):
+                self._stream.reply_echo(text)
             case UpgradeOffered():
                 if reason := self._device.updates.offer(self, event):
                     self._refuse(reason)
