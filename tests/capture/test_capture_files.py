@@ -18,7 +18,7 @@ from fauxfax.hostport.ieee1284 import Control, Levels, Phase, Status
 from fauxfax.hostport.usb import Transfer
 from fauxfax.hostport.usbdescriptors import BULK_OUT, Speed
 from fauxfax.inprocess import InProcessMachine
-from fauxfax.servers.boundedfile import BATCH, FLUSH_SECONDS, LARGE, MAX_BATCHES, BoundedFile
+from fauxfax.servers.boundedfile import BUFFER, FLUSH_SECONDS, LARGE, MAX_BATCHES, BoundedFile
 from fauxfax.servers.capture import Capture, SignalTrace
 
 IDLE = Levels(Control.N_INIT | Control.N_SELECT_IN, Status.N_ACK, 0x41, Phase.FORWARD_IDLE)
@@ -54,9 +54,9 @@ def test_on_an_event_loop_blocks_are_gathered_for_a_moment(tmp_path: Path) -> No
         write(file, b"one", b"two")
         assert file.path.read_bytes() == b""
         await has(file, b"onetwo")
-        write(file, b"three", bytes(LARGE), b"four")
+        write(file, b"three", bytes(BUFFER), b"four")
         file.close()
-        assert file.path.read_bytes() == b"onetwothree" + bytes(LARGE) + b"four"
+        assert file.path.read_bytes() == b"onetwothree" + bytes(BUFFER) + b"four"
 
     asyncio.run(scenario())
 
@@ -66,11 +66,28 @@ def test_a_batch_is_written_as_soon_as_it_is_one(tmp_path: Path, monkeypatch: py
 
     async def scenario() -> None:
         file = BoundedFile(tmp_path / "file", 1 << 20, "key")
-        blocks = [bytes((number,)) * (BATCH // 16) for number in range(17)]
+        write(file, b"begin")  # and the thread with it
+        blocks = [bytes((number,)) * (BUFFER // 16) for number in range(16)]
         write(file, *blocks)
-        await has(file, b"".join(blocks[:16]))
+        await has(file, b"".join((b"begin", *blocks[:15])))
         file.close()
-        assert file.path.read_bytes() == b"".join(blocks)
+        assert file.path.read_bytes() == b"".join((b"begin", *blocks))
+
+    asyncio.run(scenario())
+
+
+def test_what_is_taken_may_change_and_buffers_are_used_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        file, written, octets = BoundedFile(tmp_path / "file", 1 << 30, "key"), [], bytearray(LARGE)
+        for number in range(500):
+            octets[:] = bytes((number & 0xFF,)) * LARGE
+            size = (number * 997) % LARGE if number % 10 else LARGE
+            file.write(size, (memoryview(octets)[:size], b""))
+            written.append(bytes(octets[:size]))
+            if number % 100 == 0:
+                await asyncio.sleep(2 * FLUSH_SECONDS)
+        file.close()
+        assert file.path.read_bytes() == b"".join(written)
 
     asyncio.run(scenario())
 
@@ -78,7 +95,7 @@ def test_a_batch_is_written_as_soon_as_it_is_one(tmp_path: Path, monkeypatch: py
 def test_a_disk_that_fails_behind_the_machines_back_ends_the_file(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         file = BoundedFile(Path("/dev/full"), 1 << 20, "key")
-        write(file, b"one", bytes(LARGE), b"two")
+        write(file, b"one", bytes(BUFFER), b"two")
         while not file.ended:
             await asyncio.sleep(0.001)
         write(file, b"three")
@@ -94,12 +111,12 @@ def test_a_disk_that_fails_behind_the_machines_back_ends_the_file(caplog: pytest
 def test_a_machine_waits_for_a_disk_that_is_too_far_behind_and_loses_nothing(tmp_path: Path) -> None:
     os.mkfifo(path := tmp_path / "pipe")
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    total = (MAX_BATCHES + 4) * LARGE
+    total = (MAX_BATCHES + 4) * BUFFER
 
     async def scenario() -> int:
         file = BoundedFile(path, 1 << 30, "key")
         write(file, b"begin")
-        writing = asyncio.create_task(asyncio.to_thread(write, file, *[bytes(LARGE)] * (MAX_BATCHES + 4)))
+        writing = asyncio.create_task(asyncio.to_thread(write, file, *[bytes(BUFFER)] * (MAX_BATCHES + 4)))
         await asyncio.sleep(2 * FLUSH_SECONDS)
         assert not writing.done()
         read = 0
@@ -170,9 +187,10 @@ def test_a_transfer_is_written_down_after_its_answer_and_one_in_pieces_with_its_
         function.submit(Transfer(BULK_OUT, b"at once", 7, done))
         enumerated = sizes.pop()
         assert path.stat().st_size > enumerated
-        function.submit(pieces := Transfer(BULK_OUT, b"the beginning", 20, done))
+        function.submit(pieces := Transfer(BULK_OUT, b"the", 20, done))
+        function.extend(pieces, b" be", b"ginning")
         begun = path.stat().st_size
-        function.extend(pieces, b"the end")
+        function.extend(pieces, b"the", b" end")
         assert sizes == [begun]
         capture.close()
     blocks = [one for one in packets(path.read_bytes()) if one.data[9] == BULK]

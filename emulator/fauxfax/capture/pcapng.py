@@ -12,7 +12,7 @@ Source: draft-ietf-opsawg-pcapng, chapters 3 and 4; link types of the tcpdump gr
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 LINK_RAW_IP, LINK_USB, LINK_USER0, LINK_USER1 = 101, 220, 147, 148
 MAX_SNAP = 262_144
@@ -32,8 +32,9 @@ _LENGTH = struct.Struct("<I")
 _OPTION = struct.Struct("<HH")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
-Sink = Callable[[int, tuple[bytes, ...]], object]
-"""Takes one block: its size, and its parts."""
+Octets = bytes | bytearray | memoryview
+Sink = Callable[[int, Sequence[Octets]], object]
+"""Takes one block: its size, and its parts, which may change afterwards."""
 
 
 class Writer:
@@ -62,7 +63,7 @@ class Writer:
         self._interfaces += 1
         return self._interfaces - 1
 
-    def packet(self, interface: int, head: bytes, data: bytes = b"", left_out: int = 0, at: int | None = None) -> None:
+    def packet(self, interface: int, head: bytes, data: Octets = b"", left_out: int = 0, at: int | None = None) -> None:
         """Write a packet: a protocol's header, and the data it carries, but for so many octets of it.
 
         `at` is when it was there, in nanoseconds since 1970; now, if nothing is said.

@@ -22,7 +22,7 @@ _IPV4 = struct.Struct(">BBHHHBBH4s4sHHIIBBHHH")
 _IPV6 = struct.Struct(">IHBB16s16sHHIIBBHHH")
 _MODULUS = 1 << 32
 
-PacketWriter = Callable[[bytes, bytes], object]
+PacketWriter = Callable[[bytes, bytes | memoryview], object]
 """Takes a packet: its IP and TCP headers, and the data."""
 
 
@@ -61,8 +61,9 @@ class Conversation:
         if end in self._finished:
             return
         side = end.value
+        whole = memoryview(data) if len(data) > MAX_SEGMENT else data
         for at in range(0, len(data), MAX_SEGMENT):
-            part = bytes(data[at : at + MAX_SEGMENT])
+            part = whole[at : at + MAX_SEGMENT]
             self._segment(side, PSH | ACK, part)
             self._next[side] = (self._next[side] + len(part)) % _MODULUS
 
@@ -79,7 +80,7 @@ class Conversation:
             self._finished.update(End)
             self._segment(end.value, RST | ACK)
 
-    def _segment(self, side: int, flags: int, data: bytes = b"") -> None:
+    def _segment(self, side: int, flags: int, data: bytes | memoryview = b"") -> None:
         acknowledged = self._next[1 - side] if flags & ACK else 0
         self._write(self._heads[side](len(data), self._next[side], acknowledged, flags), data)
 

@@ -81,12 +81,7 @@ class Transfer:
 
 
 class PrinterFunction:
-    """One device on one cable. `identify` is asked at each attachment: new firmware may have a new name.
-
-    `first`: octets of a transfer in pieces that have to be there when it is submitted, if it has so many.
-    """
-
-    first = 0
+    """One device on one cable. `identify` is asked at each attachment: new firmware may have a new name."""
 
     def __init__(self, port: Port, identify: Callable[[], Identity], speed: Speed = Speed.HIGH) -> None:
         self.speed = speed

@@ -240,15 +240,13 @@ class ServerParser:
         self._need = URB_SIZE  # octets of the request at the start, as far as it is known
         self.left = 0  # octets of the transfer at the start that are still to come
         self.broken = False
-        self._first = 0
         self._large = False
         self._take: Callable[[], Request | None] = self._take_operation
 
-    def imported(self, first: int = 0) -> None:
-        """The import was granted: request blocks follow, each with at least the `first` octets of its transfer."""
+    def imported(self) -> None:
+        """The import was granted: request blocks follow."""
         self._take = self._take_block
-        self._first = first
-        pool, have = memoryview(bytearray(max(POOL, URB_SIZE + first))), self._end - self._start
+        pool, have = memoryview(bytearray(POOL)), self._end - self._start
         pool[:have] = self._pool[self._start : self._end]
         self._pool, self._start, self._end = pool, 0, have
 
@@ -341,9 +339,8 @@ class ServerParser:
         size = length if direction == OUT else 0
         self._large = size > PIECE
         if have < size:
-            wanted = min(size, self._first) if self._large else size
-            if have < wanted:
-                self._need = URB_SIZE + wanted
+            if not self._large:
+                self._need = URB_SIZE + size
                 return None
             size, self.left = have, size - have
         start += URB_SIZE

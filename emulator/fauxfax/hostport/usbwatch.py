@@ -46,7 +46,7 @@ class WatchedFunction(PrinterFunction):
     def __init__(self, port: Port, identify: Callable[[], Identity], speed: Speed, watcher: Watcher) -> None:
         self._watcher = watcher
         self._introduced = False
-        self.first = watcher.snap
+        self._arriving: _Watch
         super().__init__(port, identify, speed)
 
     def control(self, setup: Setup) -> bytes | None:
@@ -64,25 +64,26 @@ class WatchedFunction(PrinterFunction):
         self._watcher.controlled(setup, reply, at)
 
     def submit(self, transfer: Transfer) -> None:
-        """See PrinterFunction. Most transfers out end at once: then both halves are told after the answer."""
+        """See PrinterFunction."""
         self._introduce()
-        watcher, done, data, began = self._watcher, transfer.done, transfer.data, self._watcher.now()
-        submitting, token = not transfer.endpoint & DIRECTION_IN, None
-
-        def ended(transfer: Transfer) -> None:
-            at = watcher.now()
-            done(transfer)
-            if submitting:
-                watcher.sent(transfer, data, began, at)
-            else:
-                watcher.ended(token, transfer, at)
-
-        transfer.done = ended
-        if not submitting:
-            token = watcher.submitted(transfer, data, began)
+        watch = _Watch(self._watcher, transfer)
+        in_pieces = not transfer.endpoint & DIRECTION_IN and len(transfer.data) < transfer.length
+        if in_pieces:
+            watch.data = bytearray(transfer.data[: self._watcher.snap])
+            self._arriving = watch
         super().submit(transfer)
-        if submitting and transfer.outcome is None:
-            submitting, token = False, watcher.submitted(transfer, data, began)
+        if transfer.outcome is None and not in_pieces:
+            watch.begin(transfer)
+
+    def extend(self, transfer: Transfer, *pieces: Octets) -> None:
+        """See PrinterFunction."""
+        watch = self._arriving
+        assert isinstance(watch.data, bytearray), "see submit()"
+        for piece in pieces:
+            watch.data += piece[: max(0, self._watcher.snap - len(watch.data))]
+        super().extend(transfer, *pieces)
+        if transfer.outcome is None and transfer.actual + len(transfer.data) == transfer.length:
+            watch.begin(transfer)
 
     def _introduce(self) -> None:
         if not self._introduced and self.attached:
@@ -92,3 +93,32 @@ class WatchedFunction(PrinterFunction):
     def _attach(self) -> None:
         self._introduced = False
         super()._attach()
+
+
+class _Watch:
+    """A transfer under watch. Most transfers out end at once: then both halves are told after the answer."""
+
+    __slots__ = ("_began", "_done", "_token", "_watcher", "data")
+
+    def __init__(self, watcher: Watcher, transfer: Transfer) -> None:
+        self._watcher = watcher
+        self._began = watcher.now()
+        self._done = transfer.done
+        self._token: object = None
+        self.data = transfer.data
+        transfer.done = self._ended
+        if transfer.endpoint & DIRECTION_IN:
+            self.begin(transfer)
+
+    def begin(self, transfer: Transfer) -> None:
+        """It waits: its beginning is told by itself."""
+        if self._token is None:
+            self._token = self._watcher.submitted(transfer, self.data, self._began)
+
+    def _ended(self, transfer: Transfer) -> None:
+        at = self._watcher.now()
+        self._done(transfer)
+        if self._token is None:
+            self._watcher.sent(transfer, self.data, self._began, at)
+        else:
+            self._watcher.ended(self._token, transfer, at)

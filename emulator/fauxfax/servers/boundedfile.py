@@ -1,7 +1,8 @@
 """A file that grows as a machine runs: written by a thread of its own, so that the machine does not wait for the disk.
 
-What is written is gathered for FLUSH_SECONDS, or until there is a batch of it. A batch is whatever was taken whole, so
-a killed process leaves a file that ends between two blocks, without those that the thread had not written yet.
+What is written is gathered for FLUSH_SECONDS, or until a buffer is full. A batch is whatever was taken whole, so a
+killed process leaves a file that ends between two blocks, without those that the thread had not written yet. Buffers
+are used again and again: fresh memory for each block took longer than all else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import contextlib
 import logging
 import os
 import threading
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Queue
 
@@ -20,11 +23,12 @@ FLUSH_SECONDS = 0.02
 """Real seconds for which blocks are gathered before they are written. A project value."""
 LARGE = 32 * 1024
 """A block of so many octets is a batch of its own, which spares a copy. A project value."""
-BATCH = 256 * 1024
-"""Octets of smaller blocks that make a batch. A project value."""
+BUFFER = 256 * 1024
+"""Octets of a buffer, which smaller blocks share. A project value."""
 MAX_BATCHES = 64
 """Batches that may wait for the disk; then the machine waits, too. A project value."""
-Batch = tuple[bytes, ...]
+Octets = bytes | bytearray | memoryview
+Batch = Sequence[Octets]
 log = logging.getLogger(__name__)
 
 
@@ -49,16 +53,17 @@ class BoundedFile:
         self._limit = limit
         self._key = key
         self._taken = 0
-        self._gathered: list[bytes] = []
+        self._buffer = memoryview(bytearray(BUFFER))
         self._filled = 0
+        self._free: deque[memoryview] = deque()
         self._flushing = False
-        self._batches: Queue[Batch | None] = Queue(MAX_BATCHES)
+        self._batches: Queue[tuple[Batch, memoryview | None] | None] = Queue(MAX_BATCHES)
         self._thread: threading.Thread | None = None
         self._written = 0  # this and the next belong to the thread, if there is one
         self._failed = False
 
     def write(self, size: int, parts: Batch) -> None:
-        """Take so many octets that belong together: all of them get into the file, or none."""
+        """Take so many octets that belong together: all of them get into the file, or none. They may change then."""
         if self.ended:
             return
         if self._taken + size > self._limit:
@@ -69,22 +74,25 @@ class BoundedFile:
         self._taken += size
         if size >= LARGE:
             self.flush()
-            self._hand_over(parts)
+            self._hand_over([part if memoryview(part).readonly else bytes(part) for part in parts])
             return
-        self._gathered += parts
-        self._filled += size
-        if self._filled >= BATCH:
+        if self._filled + size > BUFFER:
             self.flush()
-        elif not self._flushing:
+        at, buffer = self._filled, self._buffer
+        for part in parts:
+            end = at + len(part)
+            buffer[at:end] = part
+            at = end
+        self._filled = at
+        if not self._flushing:
             self._flush_soon()
 
     def flush(self) -> None:
         """Let what was gathered be written."""
         if self._filled:
-            batch = b"".join(self._gathered)
-            self._gathered.clear()
-            self._filled = 0
-            self._hand_over((batch,))
+            buffer, filled, self._filled = self._buffer, self._filled, 0
+            self._buffer = self._free.popleft() if self._free else memoryview(bytearray(BUFFER))
+            self._hand_over((buffer[:filled],), buffer)
 
     def close(self) -> None:
         """Write the rest, and let go of the file."""
@@ -111,19 +119,24 @@ class BoundedFile:
         self._flushing = False
         self.flush()
 
-    def _hand_over(self, batch: Batch) -> None:
+    def _hand_over(self, batch: Batch, buffer: memoryview | None = None) -> None:
+        """Have it written; the buffer it lies in, if it lies in one, is free then."""
         if self._thread is not None:
-            self._batches.put(batch)
+            self._batches.put((batch, buffer))
         else:
-            self._put(batch)
+            self._put(batch, buffer)
 
     def _write_batches(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            self._put(batch)
+        while (order := self._batches.get()) is not None:
+            self._put(*order)
 
-    def _put(self, batch: Batch) -> None:
-        if self._failed:
-            return
+    def _put(self, batch: Batch, buffer: memoryview | None) -> None:
+        if not self._failed:
+            self._write(batch)
+        if buffer is not None:
+            self._free.append(buffer)
+
+    def _write(self, batch: Batch) -> None:
         size = sum(map(len, batch))
         try:
             complete = os.writev(self._file, batch) == size

@@ -20,8 +20,9 @@ from functools import partial
 from pathlib import Path
 
 from fauxfax.capture import parallel, pcapng
+from fauxfax.capture.pcapng import Octets
 from fauxfax.capture.tcp import Address, Conversation, End
-from fauxfax.capture.urb import DIRECTION_IN, HEADER_SIZE, Octets, Recorder
+from fauxfax.capture.urb import DIRECTION_IN, HEADER_SIZE, Recorder
 from fauxfax.events import FaultFired, FirmwareStarted, PoweredOff, PoweredOn, Record
 from fauxfax.hostport.ieee1284 import Levels, Phase
 from fauxfax.hostport.usb import Outcome, Setup, Transfer

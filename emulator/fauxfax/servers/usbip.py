@@ -273,7 +273,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
             self.number, self._function = number, function
             function.on_attachment(self._close)
             self._patience.cancel()
-            self._parser.imported(function.first)
+            self._parser.imported()
             self._replies.append(usbip.pack_import_reply(_export(number, function)))
 
     def _refuse(self, status: int) -> None:
