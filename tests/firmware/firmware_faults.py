@@ -87,7 +87,7 @@ def between_steps(geometry: str, layout: str) -> Cases:
         working = loader.step() is not None or loader.state is State.RECEIVING
         journey.note(loader)
         result.cuts += 1
-        sweep.follow(device, (f"after {result.cuts} steps",), lambda _: (), result, journey, lambda *_: None)
+        sweep.follow_uncut(device, (f"after {result.cuts} steps",), result, journey)
         if not working:
             break
     yield from outcome(result)

@@ -153,7 +153,7 @@ class Sweep:
                 device, path, pick, Result(), journey, lambda branch, left, found=found: found.append((branch, left))
             )
             (device, journey), path = found[0], (*path, f"op={number} cut={word}")
-        self.follow(device, path, lambda _: (), result, journey, lambda *_: None)
+        self.follow_uncut(device, path, result, journey)
         return result.violations
 
     def _explore(
@@ -161,7 +161,7 @@ class Sweep:
     ) -> None:
         """Follow what comes after `path`, cutting it by the first of `variants`, and what follows that by the next."""
         if not variants:
-            self.follow(device, path, lambda _: (), result, journey, lambda *_: None)
+            self.follow_uncut(device, path, result, journey)
             return
         cut_now, *cut_later = variants
 
@@ -171,6 +171,12 @@ class Sweep:
         operations = self.follow(device, path, cut_now, result, journey, go_on)
         if not path:
             result.operations = operations
+
+    def follow_uncut(self, device: Device, path: tuple[str, ...], result: Result, journey: Journey) -> None:
+        """Power on and go on to the end, as most cases do that are run."""
+        violation = self._complete(device.branch(" ".join((str(self.seed), *path))), path, journey.copy())
+        if violation is not None:
+            result.violations.append(violation)
 
     def follow(
         self,
@@ -208,14 +214,17 @@ class Sweep:
                 befall(device, part, operation if operation.number == number else operation._replace(number=number))
 
             flash.hook = hook
-        violation = None
+        violation = self._complete(device, path, journey)
+        return next(count) - 1, violation
+
+    def _complete(self, device: Device, path: tuple[str, ...], journey: Journey) -> Violation | None:
         try:
             self.complete(device, journey)
         except Held as broken:
-            violation = Violation(broken.invariant, self._id(path), broken.what)
+            return Violation(broken.invariant, self._id(path), broken.what)
         except Misuse as misuse:
-            violation = Violation("I7", self._id(path), str(misuse))
-        return next(count) - 1, violation
+            return Violation("I7", self._id(path), str(misuse))
+        return None
 
     def _id(self, path: tuple[str, ...]) -> str:
         return " ".join((self.name, *path, f"seed={self.seed}"))
