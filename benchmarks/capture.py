@@ -2,12 +2,14 @@
 
     python benchmarks/capture.py [--runs 5] [--quick]
 
-The table has the medians of both rates, and of what the capture costs within a run.
+The table has the medians of both rates, and of what the capture costs within a run. The last row is what a driver sees:
+`usblp` of a guest's kernel, if the guest can be had here. The rows of USB/IP are a client that does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import smtplib
 import socket
 import statistics
@@ -22,7 +24,7 @@ from fauxfax.hostport.jobstream import UEL
 from fauxfax.testing import MachineProcess
 
 sys.path.append(str(Path(__file__).parent))
-from ports import Client, bulk_out
+from ports import CHECKOUT, Client, bulk_out, settle
 
 MIB = 1024 * 1024
 ALLOWED = 10.0
@@ -75,6 +77,32 @@ def control(machine: MachineProcess) -> float:
     return rate
 
 
+def driver_row(plain: MachineProcess, capturing: MachineProcess, runs: int) -> None:
+    """8 MiB from a guest's usblp over usbredir, to the end of `cat`; each machine has a guest of its own."""
+    sys.path.insert(0, str(CHECKOUT / "tests" / "real"))
+    from guest import Guest, Missing
+
+    job = UEL + b"II*\0" + bytes(8 * MIB) + UEL
+    try:
+        with contextlib.ExitStack() as stack:
+            guests: dict[MachineProcess, Guest] = {}
+            for machine in (plain, capturing):
+                chardev = f"socket,id=machine,host=127.0.0.1,port={machine.ports['usbredir']},nodelay=on"
+                devices = ["-device", "qemu-xhci", "-chardev", chardev, "-device", "usb-redir,chardev=machine"]
+                guests[machine] = stack.enter_context(Guest(["xhci-pci", "usblp"], devices, {"job": job}))
+                guests[machine].wait_for("[ -e /dev/usb/lp0 ]")
+
+            def rate(machine: MachineProcess) -> float:
+                settle(machine)
+                start = time.perf_counter()
+                guests[machine].run("cat /job > /dev/usb/lp0")
+                return len(job) / (time.perf_counter() - start) / 1e6
+
+            measure(Row("a guest's usblp, 8 MiB", "MB/s", rate), plain, capturing, runs)
+    except Missing as missing:
+        print(f"a guest's usblp: left out, {missing}")
+
+
 ROWS = (
     Row("mail, 2 KB, one session", "/s", mails),
     Row("raw port, 16 MiB", "MB/s", raw),
@@ -102,6 +130,7 @@ def main() -> None:
             print(f"{'capture':28}{'off':>14}{'on':>14}{'cost':>9}")
             for row in ROWS:
                 measure(row, plain, capturing, 2 if options.quick else options.runs)
+            driver_row(plain, capturing, 2 if options.quick else options.runs)
         finally:
             plain.kill()
             capturing.kill()
