@@ -1,7 +1,8 @@
-"""What every test run ends with: what was not run, and why."""
+"""What every test run begins and ends with."""
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -11,6 +12,12 @@ MARKED = {
     "sweep": "a long sweep: make sweep",
 }
 LEFT_OUT: pytest.StashKey[dict[str, int]] = pytest.StashKey()
+
+
+def pytest_configure() -> None:
+    """A shell starts what is in the background with Ctrl-C ignored, and programs inherit that: not those of tests."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
