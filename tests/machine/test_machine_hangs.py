@@ -51,6 +51,8 @@ def test_where_there_is_no_other_firmware_the_loader_waits_after_three_hangs_and
     asked = pc.asked()
     assert (asked["STATE"], asked["LASTVERSION"]) == (State.RECOVERY.value, OLD)
     assert asked["LASTREASON"].startswith("the firmware hung in 3 starts")
+    (line,) = [line for line in pc.machine.journal.read() if line.result == "GIVEN UP"]
+    assert line.note == f"SC {OLD}: {asked['LASTREASON']}"
 
 
 def test_a_machine_whose_firmware_hung_takes_another_code_file_or_tries_again_after_a_power_cycle(bench: Make) -> None:

@@ -56,6 +56,9 @@ def test_a_firmware_that_boots_and_never_stays_up_gives_way_to_the_one_before(be
         seen.append(pc.machine.versions["SCN"])
     assert seen == [NEW] * TRIAL_STARTS + [OLD]
     assert "not confirmed in 3 starts" in pc.asked()["LASTREASON"]
+    pc.cycle(cut=True)
+    (line,) = [line for line in pc.machine.journal.read() if line.result == "GIVEN UP"]
+    assert line.note == f"SCN {NEW}: it was not confirmed in 3 starts; the firmware before it runs again"
     pc.send(code_file(PART), pc.machine.open_port("raw"))
     assert pc.ready() == NEW
 

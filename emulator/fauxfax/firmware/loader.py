@@ -74,7 +74,8 @@ class Loader:
         record = self._update.records.load()
         self._now(self._update.records.settle())
         self._update.intact = survey.intact(self.flash, self.layout, record)
-        if record is not None and record.previous:
+        on_trial = record is not None and bool(record.previous)
+        if record is not None and on_trial:
             record = self._count_start(record)
         elif record is not None and hung:
             record = self._count_hang(record)
@@ -93,6 +94,7 @@ class Loader:
             hashes={component.value: entry.sha256 for component, entry in self._update.intact.items()},
             profile=profile if self.state is State.RUNNING else None,
             on_trial=record is not None and bool(record.previous or record.hangs),
+            gave_up=given_up or (on_trial and record is not None and not record.previous),
         )
 
     def confirm(self) -> None:

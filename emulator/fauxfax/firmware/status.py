@@ -20,13 +20,18 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """What the loader decided at a start: only what is intact has a version and a hash (SHA-256, hexadecimal)."""
+    """What the loader decided at a start: only what is intact has a version and a hash (SHA-256, hexadecimal).
+
+    `gave_up` says that it gave a firmware up at this start, and the last attempt says why: one on trial that was not
+    confirmed, or one that hung too often.
+    """
 
     state: State
     versions: Mapping[str, str]
     hashes: Mapping[str, str]
     profile: Profile | None
     on_trial: bool = False
+    gave_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ RESULT_TAKEN, RESULT_DECLINED = "TAKEN", "DECLINED"
 """What the journal says of an offer: project values."""
 RESULT_INSTALLED, RESULT_REFUSED = "INSTALLED", "REFUSED"
 """What it says of the end of one that was taken: project values."""
+RESULT_GIVEN_UP = "GIVEN UP"
+"""What it says of a firmware that the loader gave up at a start: a project value."""
 FORCED = ", the rules on versions lifted by force"
 
 
@@ -168,6 +170,8 @@ class UpdateDesk:
 
     def started(self, boot: Boot) -> None:
         """The firmware is up: one on trial is confirmed when it has stayed up. An update that was cut goes on."""
+        if boot.gave_up and (last := self.loader.status().last) is not None:
+            self._journal("loader", RESULT_GIVEN_UP, f"{last.component} {last.version}: {last.reason}")
         if boot.on_trial and boot.profile is not None:
             self._trial = self._clock.call_later(self._timing.trial, self._confirm)
         self.pump()
