@@ -241,6 +241,15 @@ class FaultFired(Event):
     point: str
 
 
+@dataclass(frozen=True, slots=True)
+class CaptureEnded(Event):
+    """A capture or a trace ended before its time, after so many octets: at its limit, or the disk took no more."""
+
+    file: str
+    octets: int
+    reason: str
+
+
 class Subscriber(Protocol):
     """Called with every record, in order, from the machine's own thread. It must not raise."""
 

@@ -187,8 +187,7 @@ class Rig:
         self.machine.receiving = lambda: self._smtp.reservations.octets > 0
         self.machine.events.subscribe(self._notice)
         self._capture = _open_capture(config.capture, self.machine)
-        trace, limit = config.capture.trace, config.capture.limit
-        self._trace = SignalTrace(Path(trace), limit, lambda: self.clock.now) if trace else None
+        self._trace = _open_trace(config.capture, self.machine)
         self._attendant = Attendant(self.machine, self.tray, self._at_rest)
         self._servers: list[Listener] = []
         self._local: list[LocalWay] = []
@@ -371,9 +370,16 @@ class MessageRoom:
 def _open_capture(config: configuration.Capture, machine: Machine) -> Capture | None:
     if not config.file:
         return None
-    capture = Capture(Path(config.file), limit=config.limit, snap=config.snap)
+    publish = machine.events.publish
+    capture = Capture(Path(config.file), limit=config.limit, snap=config.snap, publish=publish)
     machine.events.subscribe(capture.hear)
     return capture
+
+
+def _open_trace(config: configuration.Capture, machine: Machine) -> SignalTrace | None:
+    if not config.trace:
+        return None
+    return SignalTrace(Path(config.trace), config.limit, lambda: machine.clock.now, machine.events.publish)
 
 
 def _machine_settings(config: configuration.Config) -> Settings:

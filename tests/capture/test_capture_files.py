@@ -14,6 +14,7 @@ from capture_reader import packets
 
 from fauxfax.capture.urb import BULK, HEADER_SIZE
 from fauxfax.errors import Misuse
+from fauxfax.events import CaptureEnded, Event
 from fauxfax.hostport.ieee1284 import Control, Levels, Phase, Status
 from fauxfax.hostport.usb import Transfer
 from fauxfax.hostport.usbdescriptors import BULK_OUT, Speed
@@ -133,14 +134,27 @@ def test_a_machine_waits_for_a_disk_that_is_too_far_behind_and_loses_nothing(tmp
 
 
 def test_a_file_ends_whole_at_its_limit_and_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = BoundedFile(tmp_path / "file", 7, "capture.limit")
+    told: list[tuple[int, str]] = []
+    file = BoundedFile(tmp_path / "file", 7, "capture.limit", lambda *end: told.append(end))
     with caplog.at_level(logging.WARNING):
         write(file, b"four", b"four", b"1")
     assert file.path.read_bytes() == b"four"
     assert [record.getMessage() for record in caplog.records] == [
-        f"capture: {file.path} ends at 4 octets; capture.limit allows no more"
+        f"capture: {file.path} ends at 4 octets: capture.limit allows no more"
     ]
     file.close()
+    assert told == [(4, "capture.limit allows no more")]
+
+
+@pytest.mark.parametrize("kind", ["capture", "trace"])
+def test_the_machine_is_told_that_a_capture_ended_before_its_time(kind: str) -> None:
+    events: list[Event] = []
+    match kind:
+        case "capture":
+            Capture(Path("/dev/full"), limit=1 << 20, publish=events.append).close()
+        case "trace":
+            SignalTrace(Path("/dev/full"), 1 << 20, lambda: 0.0, events.append).close()
+    assert events == [CaptureEnded("/dev/full", 0, "No space left on device")]
 
 
 def test_a_full_disk_ends_the_file_and_nothing_raises(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Queue
 
@@ -41,9 +41,12 @@ class BoundedFile:
         path: made anew.
         limit: octets.
         key: the setting that has the limit, for whoever reads the log.
+        on_end: told at the next write after the file ended before its time, or at its close: octets, and why.
     """
 
-    def __init__(self, path: Path, limit: int, key: str) -> None:
+    def __init__(
+        self, path: Path, limit: int, key: str, on_end: Callable[[int, str], object] = lambda *_: None
+    ) -> None:
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -61,15 +64,16 @@ class BoundedFile:
         self._thread: threading.Thread | None = None
         self._written = 0  # this and the next belong to the thread, if there is one
         self._failed = False
+        self._on_end = on_end
+        self._untold: tuple[int, str] | None = None
 
     def write(self, size: int, parts: Batch) -> None:
         """Take so many octets that belong together: all of them get into the file, or none. They may change then."""
-        if self.ended:
-            return
-        if self._taken + size > self._limit:
+        if not self.ended and self._taken + size > self._limit:
             self.flush()
-            log.warning("capture: %s ends at %d octets; %s allows no more", self.path, self._taken, self._key)
-            self.ended = True
+            self._end(self._taken, f"{self._key} allows no more")
+        if self.ended:
+            self._tell()
             return
         self._taken += size
         if size >= LARGE:
@@ -102,6 +106,18 @@ class BoundedFile:
             self._batches.put(None)
             self._thread.join()
         os.close(self._file)
+        self._tell()
+
+    def _end(self, octets: int, reason: str) -> None:
+        """In either thread: no more is taken."""
+        log.warning("capture: %s ends at %d octets: %s", self.path, octets, reason)
+        self._untold = octets, reason
+        self.ended = True
+
+    def _tell(self) -> None:
+        if self._untold is not None:
+            told, self._untold = self._untold, None
+            self._on_end(*told)
 
     def _flush_soon(self) -> None:
         try:
@@ -146,7 +162,7 @@ class BoundedFile:
         if complete:
             self._written += size
             return
-        self.ended = self._failed = True
+        self._failed = True
         with contextlib.suppress(OSError):  # a pipe has no end to cut off
             os.ftruncate(self._file, self._written)
-        log.warning("capture: %s ends at %d octets: %s", self.path, self._written, reason)
+        self._end(self._written, reason)

@@ -23,7 +23,7 @@ from fauxfax.capture import parallel, pcapng
 from fauxfax.capture.pcapng import Octets
 from fauxfax.capture.tcp import Address, Conversation, End
 from fauxfax.capture.urb import DIRECTION_IN, HEADER_SIZE, Recorder
-from fauxfax.events import FaultFired, FirmwareStarted, PoweredOff, PoweredOn, Record
+from fauxfax.events import CaptureEnded, Event, FaultFired, FirmwareStarted, PoweredOff, PoweredOn, Record
 from fauxfax.hostport.ieee1284 import Levels, Phase
 from fauxfax.hostport.usb import Outcome, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import CONFIGURATION, Kind
@@ -48,10 +48,13 @@ class Capture:
         path: the pcapng file, made anew.
         limit: octets of it.
         snap: octets of one USB transfer that are kept. TCP streams are always kept whole.
+        publish: takes the event that the file ended before its time.
     """
 
-    def __init__(self, path: Path, *, limit: int, snap: int = DEFAULT_SNAP) -> None:
-        self._file = BoundedFile(path, limit, "capture.limit")
+    def __init__(
+        self, path: Path, *, limit: int, snap: int = DEFAULT_SNAP, publish: Callable[[Event], object] = lambda _: None
+    ) -> None:
+        self._file = _bounded(path, limit, publish)
         self._writer = pcapng.Writer(self._file.write, time.time_ns, "fauxfax")
         self._snap = min(snap, pcapng.MAX_SNAP - HEADER_SIZE)
         self._interfaces: dict[str, int] = {}
@@ -203,6 +206,13 @@ class ParallelScope:
             self._beside(levels)
 
 
+def _bounded(path: Path, limit: int, publish: Callable[[Event], object]) -> BoundedFile:
+    def ended(octets: int, reason: str) -> None:
+        publish(CaptureEnded(str(path), octets, reason))
+
+    return BoundedFile(path, limit, "capture.limit", ended)
+
+
 class SignalTrace:
     """A logic analyser on the parallel cable, `hostport.vcd`, with a file that ends at a limit.
 
@@ -210,10 +220,17 @@ class SignalTrace:
         path: the VCD file, made anew.
         limit: octets of it.
         now: the time of the trace, in seconds.
+        publish: see Capture.
     """
 
-    def __init__(self, path: Path, limit: int, now: Callable[[], float]) -> None:
-        self._file = BoundedFile(path, limit, "capture.limit")
+    def __init__(
+        self,
+        path: Path,
+        limit: int,
+        now: Callable[[], float],
+        publish: Callable[[Event], object] = lambda _: None,
+    ) -> None:
+        self._file = _bounded(path, limit, publish)
         self.changed = VcdTrace(self._write, now)
 
     def close(self) -> None:
