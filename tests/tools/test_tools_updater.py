@@ -11,11 +11,12 @@ from scripted_machine import ScriptedMachine
 from fauxfax_tools import updater as updater_module
 from fauxfax_tools.codefiles import load
 from fauxfax_tools.dialects import reference as reference_module
-from fauxfax_tools.dialects.base import Machine
+from fauxfax_tools.dialects.base import Installed, Machine
 from fauxfax_tools.dialects.reference import ReferenceDialect
 from fauxfax_tools.errors import Busy, Interrupted, LinkLost, Refused
 from fauxfax_tools.links import find_link
 from fauxfax_tools.steps import Bar, Event, Notice, Phase, Progress
+from fauxfax_tools.targets import Consent
 from fauxfax_tools.updater import RESUMES, Options, Outcome, Result, Updater
 
 StartMachine = Callable[..., ScriptedMachine]
@@ -85,13 +86,21 @@ def test_nothing_is_sent_without_consent(machine: StartMachine, code_file: Write
     target, asked = machine(), []
 
     def confirm(who: Machine) -> bool:
-        asked.append(who.described)
+        asked.append(who.described())
         return False
 
     with pytest.raises(Refused, match="not confirmed"):
         run(target.link, code_file(), confirm=confirm)
     assert asked == ["UF-8000 EMU0001, which runs SC V10100"]
     assert target.offers == []
+
+
+def test_the_question_names_what_runs_of_that_which_is_to_be_replaced() -> None:
+    firmware = {name: Installed(f"V1010{number}", "") for number, name in enumerate(("SC", "PNL", "SCN"))}
+    machine, asked = Machine("UF-8000", "", "EMU0001", firmware), []
+    consent = Consent(yes=False, real=False, question=lambda question: asked.append(question) is None)
+    assert consent.given(machine, "PNL+SCN V10200", "usb:", ("PNL", "SCN"))
+    assert asked == ["Install PNL+SCN V10200 on UF-8000 EMU0001, which runs PNL V10101 and SCN V10102?"]
 
 
 @pytest.mark.parametrize("reason", ["this would be a downgrade, the machine has V10300", "SC is damaged"])

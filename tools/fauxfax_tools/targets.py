@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Protocol
@@ -39,10 +39,13 @@ class Consent:
     real: bool
     question: Callable[[str], bool] | None
 
-    def given(self, machine: Machine, title: str, where: str) -> bool:
-        """Whether `title` may be installed on this machine. Raises Refused if that takes a flag that is not there."""
+    def given(self, machine: Machine, title: str, where: str, components: Iterable[str] = ("SC",)) -> bool:
+        """Whether `title` may be installed on this machine. Raises Refused if that takes a flag that is not there.
+
+        `components` are those it replaces: the question says which versions of them run.
+        """
         name = (
-            machine.described
+            machine.described(components)
             if machine.model or machine.serial
             else f"the machine at {where}, which does not say who it is"
         )
@@ -92,7 +95,7 @@ class LinkTarget:
         link = find_link(self.url)
 
         def confirm(machine: Machine) -> bool:
-            return consent.given(machine, image.title, self.url)
+            return consent.given(machine, image.title, self.url, image.hashes)
 
         options = Options(confirm, settings.password, settings.force, settings.patience)
         return Updater(link, ReferenceDialect(link), image, options).run(report)
@@ -126,7 +129,7 @@ class CarrierTarget:
         if machine.model and machine.model not in image.header.models:
             models = ", ".join(image.header.models)
             raise Refused(f"{image.path.name} is for {models}, but the machine is {machine.title}; nothing was sent")
-        if not consent.given(machine, image.title, self.url):
+        if not consent.given(machine, image.title, self.url, image.hashes):
             raise Refused(f"{self.url}: not confirmed, nothing was sent")
         report(Progress(Phase.CHECK, 1, 1))
         answer = carrier.send(parcel, lambda done, total: report(Progress(Phase.SEND, done, total)))

@@ -7,6 +7,7 @@ tools can replace it without a change to the updater.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,11 +80,10 @@ class Machine:
         """What messages call it: `UF-8000 EMUFAX1`."""
         return f"{self.model or 'unknown model'} {self.serial or 'without a serial number'}"
 
-    @property
-    def described(self) -> str:
-        """What a question calls it: `UF-8000 EMUFAX1, which runs SC V10100`."""
-        system = self.firmware.get("SC")
-        return f"{self.title}, which runs SC {system.version}" if system else self.title
+    def described(self, components: Iterable[str] = ("SC",)) -> str:
+        """What a question calls it, with what runs of these: `UF-8000 EMUFAX1, which runs SC V10100`."""
+        running = [f"{name} {self.firmware[name].version}" for name in components if name in self.firmware]
+        return f"{self.title}, which runs {' and '.join(running)}" if running else self.title
 
 
 @dataclass(frozen=True, slots=True)
