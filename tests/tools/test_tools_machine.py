@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -146,6 +147,33 @@ def test_a_firmware_that_hangs_on_trial_is_no_success(
         assert "it was not confirmed in 3 starts; the firmware before it runs again" in capsys.readouterr().out
         assert machine.status()["firmware"]["SCN"] == "V10100"
         assert run(["local-update", "--port", link(machine), str(build("scn", "V10200"))]) == Exit.DONE
+    finally:
+        machine.stop()
+
+
+@pytest.mark.parametrize("layout", ["staged", "dual"])
+@pytest.mark.parametrize("point", ["update", "commit", "restart"])
+def test_power_lost_while_the_tool_watches_is_waited_for_and_no_success_is_told_before_it_is_one(
+    tmp_path: Path, build: Build, layout: str, point: str
+) -> None:
+    """`restart` lies between the commit record and the restart: all is written, and nothing new runs yet."""
+    machine = MachineProcess(tmp_path / layout, ["--set", f"update.layout={layout}"]).start()
+    machine.arm(f"{point} times=1 -> cut")
+    command = ["local-update", "--json", "--port", link(machine), str(build("scn", "V10200"))]
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "fauxfax_tools", *command], stdout=subprocess.PIPE, text=True
+        ) as tool:
+            while machine.status()["power"] == "on":
+                assert tool.poll() is None, "it ended before the power went"
+                time.sleep(0.01)
+            time.sleep(0.5)
+            assert tool.poll() is None, "nothing runs"
+            machine.power("on")
+            said, _ = tool.communicate(timeout=60)
+        last = json.loads(said.splitlines()[-1])
+        assert (tool.returncode, last["result"]) == (Exit.DONE, "updated"), last
+        assert machine.status()["firmware"]["SCN"] == "V10200"
     finally:
         machine.stop()
 

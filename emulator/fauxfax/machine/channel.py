@@ -185,7 +185,8 @@ class Channel:
             case Echo(text):
                 self._stream.reply_echo(text)
             case UpgradeOffered():
-                if reason := self._device.updates.offer(self, event):
+                reason = self._device.updates.offer(self, event)
+                if reason and self.online:  # whose power went away says nothing
                     self._refuse(reason)
             case StatusWanted(mode):
                 self._wants_status = mode != "OFF"
