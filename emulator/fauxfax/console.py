@@ -15,7 +15,8 @@ from typing import Any
 
 from fauxfax import config as configuration
 from fauxfax.events import PanelChanged, Record, SensorChanged, SessionClosed, SessionOpened, UpdateProgressed
-from fauxfax.rig import Rig, StateFolder
+from fauxfax.rig import Rig
+from fauxfax.statefolder import StateFolder
 
 QUIET = (SensorChanged, SessionOpened, SessionClosed, UpdateProgressed)
 """Events that only --verbose shows."""

@@ -14,7 +14,8 @@ import pytest
 from fauxfax import console
 from fauxfax.client import Client
 from fauxfax.errors import FauxfaxError
-from fauxfax.rig import Rig, StateFolder
+from fauxfax.rig import Rig
+from fauxfax.statefolder import StateFolder
 from fauxfax.testing import MachineProcess
 from fauxfax.waiting import wait_for, wait_until_ready
 

@@ -13,7 +13,8 @@ import pytest
 from fauxfax import config
 from fauxfax.errors import Misuse
 from fauxfax.events import FirmwareStarted
-from fauxfax.rig import Rig, StateFolder
+from fauxfax.rig import Rig
+from fauxfax.statefolder import StateFolder
 
 MakeRig = Callable[..., Rig]
 

@@ -22,7 +22,8 @@ from fauxfax.client import Client
 from fauxfax.errors import FauxfaxError
 from fauxfax.events import DocumentPrinted, Record
 from fauxfax.machine import snapshot
-from fauxfax.rig import Rig, StateFolder
+from fauxfax.rig import Rig
+from fauxfax.statefolder import StateFolder
 
 
 class Gate:
