@@ -260,6 +260,17 @@ def test_what_is_acknowledged_first_is_kept_as_a_whole_or_written_by_room(keeps:
     assert bytes(port.heard) == b"0123456789"
 
 
+def test_what_was_acknowledged_and_waits_is_a_copy() -> None:
+    port = MemoryPort(space=4)
+    function = plugged(port)
+    port.ahead = 100
+    pool = bytearray(b"23456789")
+    function.extend(begun(function, lambda _: None), memoryview(pool))
+    pool[:] = b"the next"
+    port.change(space=100)
+    assert bytes(port.heard) == b"0123456789"
+
+
 @pytest.mark.parametrize("how", ["reset", "soft reset", "restart", "unplug"])
 def test_what_was_acknowledged_and_not_moved_is_forgotten_with_the_rest(how: str) -> None:
     port = MemoryPort(space=4)

@@ -155,7 +155,7 @@ class PrinterFunction:
         is_next = self._out[0] is transfer and not transfer.data and not self._taken
         if is_next and transfer.actual + count == transfer.length and count <= self._port.ahead:
             self._out.popleft()
-            self._taken += pieces
+            self._taken.extend(map(bytes, pieces))  # a copy only of what may change: they may have to wait
             transfer.actual = transfer.length
             transfer.end(Outcome.DONE)
             self._move()
