@@ -261,12 +261,12 @@ class PrinterFunction:
         if not (room := port.room):
             return False
         piece = taken.popleft()
-        if len(piece) > room and not (isinstance(piece, bytes) and port.keep(piece)):
+        if len(piece) <= room:
+            port.write(piece)
+        elif not (isinstance(piece, bytes) and port.keep(piece)):
             view = memoryview(piece)
             taken.appendleft(view[room:])
             port.write(view[:room])
-        elif len(piece) <= room:
-            port.write(piece)
         return True
 
     def _move_in(self) -> bool:
