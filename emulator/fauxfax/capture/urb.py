@@ -74,8 +74,8 @@ class Recorder:
         """A bulk transfer out that ended while it was submitted: both of its blocks."""
         number = next(self._ids)
         if self._writer.commented:
-            self._writer.sink(*self._block(number, SUBMIT, BULK, endpoint, IN_PROGRESS, length, data, began))
-            self.complete(number, endpoint, status, moved, b"", at)
+            begin = self._block(number, SUBMIT, BULK, endpoint, IN_PROGRESS, length, data, began)
+            self._writer.sink(*_joined(begin, self._block(number, COMPLETE, BULK, endpoint, status, moved, b"", at)))
             return
         octets = data[: self._snap]
         kept = len(octets)

@@ -74,9 +74,10 @@ class Loader:
         record = self._update.records.load()
         self._now(self._update.records.settle())
         self._update.intact = survey.intact(self.flash, self.layout, record)
-        on_trial = record is not None and bool(record.previous)
-        if record is not None and on_trial:
+        fell_back = False
+        if record is not None and record.previous:
             record = self._count_start(record)
+            fell_back = record is not None and not record.previous
         elif record is not None and hung:
             record = self._count_hang(record)
         given_up = hung and record is not None and record.hangs >= HANGS
@@ -94,7 +95,7 @@ class Loader:
             hashes={component.value: entry.sha256 for component, entry in self._update.intact.items()},
             profile=profile if self.state is State.RUNNING else None,
             on_trial=record is not None and bool(record.previous or record.hangs),
-            gave_up=given_up or (on_trial and record is not None and not record.previous),
+            gave_up=given_up or fell_back,
         )
 
     def confirm(self) -> None:

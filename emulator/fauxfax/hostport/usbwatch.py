@@ -46,7 +46,7 @@ class WatchedFunction(PrinterFunction):
     def __init__(self, port: Port, identify: Callable[[], Identity], speed: Speed, watcher: Watcher) -> None:
         self._watcher = watcher
         self._introduced = False
-        self._arriving: _Watch
+        self._arriving: _Watch | None = None  # what comes in pieces
         super().__init__(port, identify, speed)
 
     def control(self, setup: Setup) -> bytes | None:
@@ -78,7 +78,7 @@ class WatchedFunction(PrinterFunction):
     def extend(self, transfer: Transfer, *pieces: Octets) -> None:
         """See PrinterFunction."""
         watch = self._arriving
-        assert isinstance(watch.data, bytearray), "see submit()"
+        assert watch is not None and isinstance(watch.data, bytearray), "see submit()"
         for piece in pieces:
             watch.data += piece[: max(0, self._watcher.snap - len(watch.data))]
         super().extend(transfer, *pieces)

@@ -128,8 +128,7 @@ class Channel:
             self._recorder.note(self.way, self._number, "in", bytes(data))
             return
         octets = bytes(data)
-        if self._stream.passes(octets):
-            self._print(octets)
+        if self.keep(octets):
             return
         for event in self._stream.feed(octets):
             self._handle(event)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Queue
 
+from fauxfax.capture.pcapng import Octets
 from fauxfax.errors import Misuse
 
 FLUSH_SECONDS = 0.02
@@ -27,7 +28,6 @@ BUFFER = 256 * 1024
 """Octets of a buffer, which smaller blocks share. A project value."""
 MAX_BATCHES = 64
 """Batches that may wait for the disk; then the machine waits, too. A project value."""
-Octets = bytes | bytearray | memoryview
 Batch = Sequence[Octets]
 log = logging.getLogger(__name__)
 
