@@ -141,15 +141,15 @@ def run_share(sweep: Sweep, share: int, shares: int) -> int:
     return result.cuts
 
 
-def cut_rate(sweep: Sweep, runs: int) -> tuple[float, int]:
-    """Median cuts a second, with a process on each core as the sweeps of the tests run, and how many cores."""
-    cores, rates = len(os.sched_getaffinity(0)), []
+def cut_rate(sweep: Sweep, runs: int, cores: int) -> float:
+    """Median cuts a second, with a process on each of so many cores, as the sweeps of the tests run."""
+    rates = []
     with ProcessPoolExecutor(cores) as pool:
         for _ in range(runs + 1):  # the first, which starts the processes, does not count
             before = time.perf_counter()
             cuts = sum(pool.map(run_share, [sweep] * cores, range(cores), [cores] * cores))
             rates.append(cuts / (time.perf_counter() - before))
-    return statistics.median(rates[1:]), cores
+    return statistics.median(rates[1:])
 
 
 def main() -> None:
@@ -167,12 +167,13 @@ def main() -> None:
         missed |= cpu > UPDATE_CEILING or abs(machine - hardware) > PACE_TOLERANCE * machine
     for layout in ("staged", "dual"):
         sweep = Sweep("64x4k/4/ff", layout)
-        alone, cores = cut_rate(sweep, runs)
+        cores = len(os.sched_getaffinity(0))
+        single, alone = cut_rate(sweep, runs, 1), cut_rate(sweep, runs, cores)
         before = time.process_time()
         pairs = Graph(sweep, (every_cut, every_cut)).walk().sequences
         rate = pairs / (time.process_time() - before)
-        print(f"64x4k sweep, {layout:6}  {alone:6.0f} cuts/s on {cores} cores, each run by itself with its recovery "
-              f"and a clean retry; {rate:6.0f} cuts/s of all {pairs} of one and two, each state run once")  # fmt: skip
+        print(f"64x4k sweep, {layout:6}  {alone:6.0f} cuts/s on {cores} cores, {single:.0f} on one, each run by itself with "
+              f"its recovery and a clean retry; {rate:6.0f} cuts/s of all {pairs} of one and two, each state run once")  # fmt: skip
         missed |= alone < CUTS_FLOOR
     data = code_file_of_sc()
     for way in WAYS:
