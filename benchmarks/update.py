@@ -172,8 +172,10 @@ def main() -> None:
         before = time.process_time()
         pairs = Graph(sweep, (every_cut, every_cut)).walk().sequences
         rate = pairs / (time.process_time() - before)
-        print(f"64x4k sweep, {layout:6}  {alone:6.0f} cuts/s on {cores} cores, {single:.0f} on one, each run by itself with "
-              f"its recovery and a clean retry; {rate:6.0f} cuts/s of all {pairs} of one and two, each state run once")  # fmt: skip
+        print(
+            f"64x4k sweep, {layout:6}  {alone:6.0f} cuts/s on {cores} cores, {single:.0f} on one, each run by itself "
+            f"with its recovery and a clean retry; {rate:6.0f} cuts/s of all {pairs} of one and two, each state once"
+        )
         missed |= alone < CUTS_FLOOR
     data = code_file_of_sc()
     for way in WAYS:

@@ -78,7 +78,8 @@ class WatchedFunction(PrinterFunction):
     def extend(self, transfer: Transfer, *pieces: Octets) -> None:
         """See PrinterFunction."""
         watch = self._arriving
-        assert watch is not None and isinstance(watch.data, bytearray), "see submit()"
+        assert watch is not None, "see submit()"
+        assert isinstance(watch.data, bytearray), "see submit()"
         for piece in pieces:
             watch.data += piece[: max(0, self._watcher.snap - len(watch.data))]
         super().extend(transfer, *pieces)
