@@ -10,7 +10,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-WORTH = 32 * 1024
+WORTH = 8 * 1024
 """Octets from which on the call is worth it. A project value."""
 
 
