@@ -7,20 +7,22 @@ import contextlib
 import logging
 import os
 import re
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from capture_reader import packets
 
-from fauxfax.capture.urb import BULK, HEADER_SIZE
 from fauxfax.errors import Misuse
 from fauxfax.events import CaptureEnded, Event
 from fauxfax.hostport.ieee1284 import Control, Levels, Phase, Status
-from fauxfax.hostport.usb import Transfer
-from fauxfax.hostport.usbdescriptors import BULK_OUT, Speed
-from fauxfax.inprocess import InProcessMachine
-from fauxfax.servers.boundedfile import BUFFER, FLUSH_SECONDS, LARGE, MAX_BATCHES, BoundedFile
+from fauxfax.servers.boundedfile import BoundedFile
 from fauxfax.servers.capture import Capture, SignalTrace
+from fauxfax.servers.filewriter import HEAD, MEMORY, SEGMENT, SEGMENTS
+from fauxfax.servers.writerprocess import FLUSH_SECONDS
 
 IDLE = Levels(Control.N_INIT | Control.N_SELECT_IN, Status.N_ACK, 0x41, Phase.FORWARD_IDLE)
 DECLARATIONS = re.compile(
@@ -31,10 +33,28 @@ CHANGE = re.compile(r"#(?P<tick>\d+)|[01][!-~]|b[01]{8} [!-~]|s[A-Z_]+ [!-~]")
 
 
 async def has(file: BoundedFile, content: bytes) -> None:
-    """The thread has written that, and nothing else."""
+    """The writer has written that, and nothing else."""
     while len(seen := file.path.read_bytes()) < len(content):
         await asyncio.sleep(0.001)
     assert seen == content
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from fauxfax.servers.boundedfile import BoundedFile
+
+async def scenario():
+    file = BoundedFile(Path(sys.argv[1]), 1 << 30, "key")
+    for number in range(200):
+        size = number * 7919 % 400_000
+        file.write(size, (bytes((number & 0xFF,)) * size,))
+        if number % 20 == 0:
+            await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(scenario())
+"""
 
 
 def write(file: BoundedFile, *octets: bytes) -> None:
@@ -55,34 +75,38 @@ def test_on_an_event_loop_blocks_are_gathered_for_a_moment(tmp_path: Path) -> No
         write(file, b"one", b"two")
         assert file.path.read_bytes() == b""
         await has(file, b"onetwo")
-        write(file, b"three", bytes(BUFFER), b"four")
+        write(file, b"three", bytes(SEGMENT), b"four")
         file.close()
-        assert file.path.read_bytes() == b"onetwothree" + bytes(BUFFER) + b"four"
+        assert file.path.read_bytes() == b"onetwothree" + bytes(SEGMENT) + b"four"
 
     asyncio.run(scenario())
 
 
-def test_a_batch_is_written_as_soon_as_it_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fauxfax.servers.boundedfile.FLUSH_SECONDS", 3600)
+def test_while_much_comes_it_is_written_when_half_of_the_memory_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fauxfax.servers.writerprocess.MUCH", 0)  # whatever comes is much
+    block = bytes(SEGMENT // 4 - HEAD.size)
 
     async def scenario() -> None:
-        file = BoundedFile(tmp_path / "file", 1 << 20, "key")
-        write(file, b"begin")  # and the thread with it
-        blocks = [bytes((number,)) * (BUFFER // 16) for number in range(16)]
-        write(file, *blocks)
-        await has(file, b"".join((b"begin", *blocks[:15])))
+        file, written = BoundedFile(tmp_path / "file", 1 << 30, "key"), 0
+        while not file.path.stat().st_size:
+            write(file, *[block] * 4)
+            written += 4 * len(block)
+            await asyncio.sleep(0)
+        assert written > 0.49 * MEMORY
         file.close()
-        assert file.path.read_bytes() == b"".join((b"begin", *blocks))
+        assert file.path.stat().st_size == written
 
     asyncio.run(scenario())
 
 
-def test_what_is_taken_may_change_and_buffers_are_used_again(tmp_path: Path) -> None:
+def test_what_is_taken_may_change_and_memory_is_used_again(tmp_path: Path) -> None:
     async def scenario() -> None:
-        file, written, octets = BoundedFile(tmp_path / "file", 1 << 30, "key"), [], bytearray(LARGE)
+        file, written, octets = BoundedFile(tmp_path / "file", 1 << 30, "key"), [], bytearray(3 * SEGMENT)
         for number in range(500):
-            octets[:] = bytes((number & 0xFF,)) * LARGE
-            size = (number * 997) % LARGE if number % 10 else LARGE
+            octets[:] = bytes((number & 0xFF,)) * len(octets)
+            size = (number * 997) % (SEGMENT // 4) if number % 50 else len(octets) - number
             file.write(size, (memoryview(octets)[:size], b""))
             written.append(bytes(octets[:size]))
             if number % 100 == 0:
@@ -96,7 +120,7 @@ def test_what_is_taken_may_change_and_buffers_are_used_again(tmp_path: Path) -> 
 def test_a_disk_that_fails_behind_the_machines_back_ends_the_file(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         file = BoundedFile(Path("/dev/full"), 1 << 20, "key")
-        write(file, b"one", bytes(BUFFER), b"two")
+        write(file, b"one", bytes(SEGMENT), b"two")
         while not file.ended:
             await asyncio.sleep(0.001)
         write(file, b"three")
@@ -112,16 +136,17 @@ def test_a_disk_that_fails_behind_the_machines_back_ends_the_file(caplog: pytest
 def test_a_machine_waits_for_a_disk_that_is_too_far_behind_and_loses_nothing(tmp_path: Path) -> None:
     os.mkfifo(path := tmp_path / "pipe")
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    total = (MAX_BATCHES + 4) * BUFFER
+    blocks = [bytes(SEGMENT // 2 - HEAD.size)] * (2 * SEGMENTS + 8)
+    total = sum(map(len, blocks)) + len(b"begin")
 
     async def scenario() -> int:
         file = BoundedFile(path, 1 << 30, "key")
         write(file, b"begin")
-        writing = asyncio.create_task(asyncio.to_thread(write, file, *[bytes(BUFFER)] * (MAX_BATCHES + 4)))
+        writing = asyncio.create_task(asyncio.to_thread(write, file, *blocks))
         await asyncio.sleep(2 * FLUSH_SECONDS)
         assert not writing.done()
         read = 0
-        while read < total + len(b"begin"):
+        while read < total:
             with contextlib.suppress(BlockingIOError):
                 read += len(os.read(reader, 1 << 20))
             await asyncio.sleep(0)
@@ -129,8 +154,37 @@ def test_a_machine_waits_for_a_disk_that_is_too_far_behind_and_loses_nothing(tmp
         file.close()
         return read
 
-    assert asyncio.run(scenario()) == total + len(b"begin")
+    assert asyncio.run(scenario()) == total
     os.close(reader)
+
+
+def test_a_writer_that_is_killed_ends_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        file = BoundedFile(tmp_path / "file", 1 << 20, "key")
+        write(file, b"one")
+        await has(file, b"one")
+        (child,) = Path("/proc/self/task", str(threading.get_native_id()), "children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        while not file.ended:
+            write(file, b"two")
+            await asyncio.sleep(FLUSH_SECONDS)
+        file.close()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(scenario())
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert re.fullmatch(r"capture: .*/file ends at [03] octets: Broken pipe", message)  # 3, if that was heard of
+
+
+def test_what_a_killed_machine_had_put_down_is_in_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    expected = b"".join(bytes((number & 0xFF,)) * (number * 7919 % 400_000) for number in range(200))
+    end = time.monotonic() + 30
+    while path.stat().st_size < len(expected) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert path.read_bytes() == expected
 
 
 def test_a_file_ends_whole_at_its_limit_and_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -187,30 +241,3 @@ def test_a_signal_trace_keeps_to_the_grammar_of_a_dump(tmp_path: Path) -> None:
     assert all(lines)
     ticks = [int(line["tick"]) for line in lines if line and line["tick"]]
     assert ticks == [0, 1000, 2000]
-
-
-def test_a_transfer_is_written_down_after_its_answer_and_one_in_pieces_with_its_whole_length(tmp_path: Path) -> None:
-    capture = Capture(path := tmp_path / "run.pcapng", limit=1 << 20, snap=8)
-    sizes: list[int] = []
-
-    def done(_: Transfer) -> None:
-        sizes.append(path.stat().st_size)
-
-    with InProcessMachine() as host:
-        function = host.machine.open_usb(Speed.HIGH, capture.usb())
-        function.submit(Transfer(BULK_OUT, b"at once", 7, done))
-        enumerated = sizes.pop()
-        assert path.stat().st_size > enumerated
-        function.submit(pieces := Transfer(BULK_OUT, b"the", 20, done))
-        function.extend(pieces, b" be", b"ginning")
-        begun = path.stat().st_size
-        function.extend(pieces, b"the", b" end")
-        assert sizes == [begun]
-        capture.close()
-    blocks = [one for one in packets(path.read_bytes()) if one.data[9] == BULK]
-    assert [(chr(one.data[8]), one.data[HEADER_SIZE:], one.original - HEADER_SIZE) for one in blocks] == [
-        ("S", b"at once", 7),
-        ("C", b"", 0),
-        ("S", b"the begi", 20),
-        ("C", b"", 0),
-    ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Sequence
 
 from capture_reader import Packet, blocks, options, packets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fauxfax.capture.pcapng import LINK_RAW_IP, LINK_USB, MAX_COMMENT, Writer
+from fauxfax.capture.pcapng import BLOCKS, LINK_RAW_IP, LINK_USB, MAX_COMMENT, NOTE, Octets, Writer
 from fauxfax.capture.tcp import MAX_SEGMENT, Address, Conversation, End
-from fauxfax.capture.urb import HEADER_SIZE, Recorder
+from fauxfax.capture.urb import HEADER_SIZE, Recorder, expand
 
 NOW = 1_700_000_000_123_456_789
 
@@ -21,8 +22,8 @@ class File:
         self.data = bytearray()
         self.writer = Writer(self.take, lambda: NOW, "test")
 
-    def take(self, size: int, parts: tuple[bytes | memoryview, ...]) -> None:
-        block = b"".join(parts)
+    def take(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS) -> None:
+        block = b"".join(expand(b"".join(parts)) if kind == NOTE else parts)
         assert len(block) == size
         self.data += block
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 LINK_RAW_IP, LINK_USB, LINK_USER0, LINK_USER1 = 101, 220, 147, 148
 MAX_SNAP = 262_144
@@ -33,8 +34,16 @@ _OPTION = struct.Struct("<HH")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 Octets = bytes | bytearray | memoryview
-Sink = Callable[[int, Sequence[Octets]], object]
-"""Takes one block: its size, and its parts, which may change afterwards."""
+BLOCKS, NOTE = 0, 1
+"""What a sink takes: octets of the file as they are, or a note of which `urb.expand` makes them."""
+
+
+class Sink(Protocol):
+    """Where a capture goes."""
+
+    def __call__(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS) -> object:
+        """Take what is, or will be, `size` octets of the file; its parts may change afterwards."""
+        ...
 
 
 class Writer:

@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Sequence
+from functools import lru_cache
 
-from fauxfax.capture.pcapng import PACKET, Octets, Writer
+from fauxfax.capture.pcapng import NOTE, PACKET, Octets, Writer
 
 _HEADER = "QBBBBHBBqiiII8siiII"
 _BLOCK = struct.Struct(f"<IIIIIII{_HEADER}")
 """The beginning of a pcapng packet, and this protocol's header: in one go, because there are two for each transfer."""
-_ENDS = tuple(struct.Struct(f"<{-size % 4}xI") for size in range(4))
-"""The end of such a packet, by its octets modulo 4: padding, and the length again."""
-_ENDS_AND_NEXT = tuple(struct.Struct(f"<{-size % 4}xIIIIIIII{_HEADER}I") for size in range(4))
-"""The same, and another packet without data behind it: most transfers are such a pair."""
+_ENDS = tuple(struct.Struct(f"<{padding}xI") for padding in range(4))
+"""The end of such a packet: padding, and the length again."""
+_KIND = struct.Struct("<IBBBxIIiI")
+"""Interface, bus, device, endpoint, length, octets kept, status, octets moved: there are few kinds of transfers."""
+_NOTE = struct.Struct(f"{_KIND.format}QQQ")
+"""The same, number, and both times: see `Recorder.sent`."""
+_FRESH = "12sII8sQ8sqi36s"
+"""_BLOCK for who has all but times and number already."""
+_BEGIN = struct.Struct(f"<{_FRESH}")
+_END = tuple(struct.Struct(f"<{padding}xI{_FRESH}I") for padding in range(4))
+"""The end of a packet, and another one without data."""
+_TIMES = struct.Struct("<QQQ")
+MAX_KINDS = 64
+"""Kinds of transfers whose constant octets are remembered. A project value."""
 SUBMIT, COMPLETE = ord("S"), ord("C")
 CONTROL, BULK = 2, 3
 IN_PROGRESS = -115
@@ -71,45 +83,69 @@ class Recorder:
         self._writer.sink(*self._block(number, COMPLETE, BULK, endpoint, status, length, data, at))
 
     def sent(self, endpoint: int, length: int, data: Octets, began: int, status: int, moved: int, at: int) -> None:
-        """A bulk transfer out that ended while it was submitted: both of its blocks."""
-        number = next(self._ids)
+        """A bulk transfer out from its beginning to its end: it is only noted down, see `expand`."""
         if self._writer.commented:
-            begin = self._block(number, SUBMIT, BULK, endpoint, IN_PROGRESS, length, data, began)
-            self._writer.sink(*_joined(begin, self._block(number, COMPLETE, BULK, endpoint, status, moved, b"", at)))
+            self.complete(self.submit(endpoint, length, data, began), endpoint, status, moved, b"", at)
             return
         octets = data[: self._snap]
         kept = len(octets)
-        size = _OVERHEAD + kept + (-kept & 3)
-        head = _BLOCK.pack(*self._fields(size, number, SUBMIT, BULK, endpoint, IN_PROGRESS, length, kept, began))
-        end = self._fields(_OVERHEAD, number, COMPLETE, BULK, endpoint, status, moved, 0, at)
-        self._writer.sink(size + _OVERHEAD, (head, octets, _ENDS_AND_NEXT[kept & 3].pack(size, *end, _OVERHEAD)))
+        target = self._interface, self._bus, self._device, endpoint
+        note = _NOTE.pack(*target, length, kept, status, moved, next(self._ids), began, at)
+        self._writer.sink(2 * _OVERHEAD + (kept + 3 & ~3), (note, octets), NOTE)
 
     def _block(
         self, number: int, event: int, kind: int, endpoint: int, status: int, length: int, data: Octets, at: int,
         setup: bytes = b"",
     ) -> tuple[int, tuple[Octets, ...]]:  # fmt: skip
-        octets = data[: self._snap]
-        kept = len(octets)
-        padding = -kept & 3
         comments = self._writer.said() if self._writer.commented else b""
-        size = _OVERHEAD + kept + padding + len(comments)
-        head = _BLOCK.pack(*self._fields(size, number, event, kind, endpoint, status, length, kept, at, setup))
-        if comments:
-            return size, (head, octets, bytes(padding), comments, _ENDS[0].pack(size))
-        return size, (head, octets, _ENDS[kept & 3].pack(size))
+        target = self._interface, self._bus, self._device, endpoint
+        return _block(target, number, event, kind, status, length, data[: self._snap], at, setup, comments)
 
-    def _fields(
-        self, size: int, number: int, event: int, kind: int, endpoint: int, status: int, length: int, kept: int,
-        at: int, setup: bytes = b"",
-    ) -> tuple[int | bytes, ...]:  # fmt: skip
-        """What _BLOCK packs."""
-        return (
-            PACKET, size, self._interface, at >> 32, at & 0xFFFFFFFF,
-            HEADER_SIZE + kept, HEADER_SIZE + (length if kept else 0),
-            number, event, kind, endpoint, self._device, self._bus, _PRESENT if setup else _ABSENT,
-            _PRESENT if kept else _INWARD if endpoint & DIRECTION_IN else _OUTWARD,
-            at // 1_000_000_000, at // 1000 % 1_000_000, status, length, kept, setup, 0, 0, 0, 0,
-        )  # fmt: skip
+
+def expand(note: bytes | memoryview) -> tuple[Octets, ...]:
+    """Both blocks of a transfer that was noted down: whoever writes the file has more time than the machine."""
+    padding, size, (a, b, c, d), (e, f, g, h) = _kind(bytes(note[: _KIND.size]))
+    number, began, at = _TIMES.unpack_from(note, _KIND.size)
+    second, rest = divmod(began, 1_000_000_000)
+    head = _BEGIN.pack(a, began >> 32, began & 0xFFFFFFFF, b, number, c, second, rest // 1000, d)
+    second, rest = divmod(at, 1_000_000_000)
+    times = at >> 32, at & 0xFFFFFFFF, f, number, g, second, rest // 1000, h
+    return head, note[_NOTE.size :], _END[padding].pack(size, e, *times, _OVERHEAD)
+
+
+@lru_cache(MAX_KINDS)
+def _kind(octets: bytes) -> tuple[int, int, tuple[bytes, ...], tuple[bytes, ...]]:
+    """Padding and size of the first block of such transfers, and what is the same in each first and second one."""
+    *target, length, kept, status, moved = _KIND.unpack(octets)
+    size, (begin, *_) = _block(target, 0, SUBMIT, BULK, IN_PROGRESS, length, bytes(kept), 0)
+    _, (end, *_) = _block(target, 0, COMPLETE, BULK, status, moved, b"", 0)
+    return -kept & 3, size, _constant(begin), _constant(end)
+
+
+def _constant(begin: Octets) -> tuple[bytes, ...]:
+    a, _, _, b, _, c, _, _, d = _BEGIN.unpack(begin)
+    return a, b, c, d
+
+
+def _block(
+    target: Sequence[int], number: int, event: int, kind: int, status: int, length: int, octets: Octets,
+    at: int, setup: bytes = b"", comments: bytes = b"",
+) -> tuple[int, tuple[Octets, ...]]:  # fmt: skip
+    """Octets and parts of one block, of an interface, bus, device and endpoint."""
+    interface, bus, device, endpoint = target
+    kept = len(octets)
+    padding = -kept & 3
+    size = _OVERHEAD + kept + padding + len(comments)
+    head = _BLOCK.pack(
+        PACKET, size, interface, at >> 32, at & 0xFFFFFFFF,
+        HEADER_SIZE + kept, HEADER_SIZE + (length if kept else 0),
+        number, event, kind, endpoint, device, bus, _PRESENT if setup else _ABSENT,
+        _PRESENT if kept else _INWARD if endpoint & DIRECTION_IN else _OUTWARD,
+        at // 1_000_000_000, at // 1000 % 1_000_000, status, length, kept, setup, 0, 0, 0, 0,
+    )  # fmt: skip
+    if comments:
+        return size, (head, octets, bytes(padding), comments, _ENDS[0].pack(size))
+    return size, (head, octets, _ENDS[padding].pack(size))
 
 
 def _joined(

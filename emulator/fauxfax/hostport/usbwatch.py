@@ -9,6 +9,8 @@ from fauxfax.hostport.port import Port
 from fauxfax.hostport.usb import DIRECTION_IN, Octets, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import Identity, Kind, Speed
 
+Done = Callable[[Transfer], None]
+
 
 class Watcher(Protocol):
     """Hears of every transfer on one cable, in order, as soon as the host has its answer.
@@ -36,7 +38,7 @@ class Watcher(Protocol):
         ...
 
     def sent(self, transfer: Transfer, data: Octets, began: int, at: int) -> None:
-        """A bulk transfer out began and ended: both at once."""
+        """A bulk transfer out ended without having had to wait: both of its halves."""
         ...
 
 
@@ -46,7 +48,8 @@ class WatchedFunction(PrinterFunction):
     def __init__(self, port: Port, identify: Callable[[], Identity], speed: Speed, watcher: Watcher) -> None:
         self._watcher = watcher
         self._introduced = False
-        self._arriving: _Watch | None = None  # what comes in pieces
+        self._fresh: tuple[Transfer, Octets, int] | None = None  # submitted now, and not told of yet
+        self._arriving: tuple[bytearray, Done, int] = bytearray(), lambda _: None, 0  # of what comes in pieces
         super().__init__(port, identify, speed)
 
     def control(self, setup: Setup) -> bytes | None:
@@ -61,30 +64,72 @@ class WatchedFunction(PrinterFunction):
         at = self._watcher.now()
         reply = super().control(setup)
         answer(reply)
+        self._tell()
         self._watcher.controlled(setup, reply, at)
 
     def submit(self, transfer: Transfer) -> None:
-        """See PrinterFunction."""
-        self._introduce()
-        watch = _Watch(self._watcher, transfer)
-        in_pieces = not transfer.endpoint & DIRECTION_IN and len(transfer.data) < transfer.length
-        if in_pieces:
-            watch.data = bytearray(transfer.data[: self._watcher.snap])
-            self._arriving = watch
-        super().submit(transfer)
-        if transfer.outcome is None and not in_pieces:
-            watch.begin(transfer)
+        """See PrinterFunction. Most transfers are whole, and taken at once: what they cost here is felt most."""
+        if not self._introduced:
+            self._introduce()
+        self._tell()  # who submits may be in the middle of another's end
+        data, at = transfer.data, self._watcher.now()
+        if transfer.endpoint & DIRECTION_IN:
+            self._tell_beginning(transfer, b"", at)
+            super().submit(transfer)
+        elif len(data) == transfer.length:
+            self._fresh = transfer, data, at
+            super().submit(transfer)
+            self._tell()
+        else:
+            self._submit_piece(transfer, bytearray(data[: self._watcher.snap]), at)
 
     def extend(self, transfer: Transfer, *pieces: Octets) -> None:
         """See PrinterFunction."""
-        watch = self._arriving
-        assert watch is not None, "see submit()"
-        assert isinstance(watch.data, bytearray), "see submit()"
-        for piece in pieces:
-            watch.data += piece[: max(0, self._watcher.snap - len(watch.data))]
+        kept, done, began = self._arriving
+        if len(kept) < self._watcher.snap:
+            for piece in pieces:
+                kept += piece[: self._watcher.snap - len(kept)]
         super().extend(transfer, *pieces)
         if transfer.outcome is None and transfer.actual + len(transfer.data) == transfer.length:
-            watch.begin(transfer)
+            transfer.done = done
+            self._tell_beginning(transfer, kept, began)
+
+    def _submit_piece(self, transfer: Transfer, kept: bytearray, began: int) -> None:
+        """The beginning of a transfer: it is told of at its end, however it ends, or when all of it has to wait."""
+        watcher, done = self._watcher, transfer.done
+        self._arriving = kept, done, began
+
+        def ended(transfer: Transfer) -> None:
+            at = watcher.now()
+            done(transfer)
+            self._tell()
+            watcher.sent(transfer, kept, began, at)
+
+        transfer.done = ended
+        super().submit(transfer)
+
+    def _tell_beginning(self, transfer: Transfer, data: Octets, at: int) -> None:
+        """It may have to wait: its end is told then."""
+        watcher, done = self._watcher, transfer.done
+        token = watcher.submitted(transfer, data, at)
+
+        def ended(transfer: Transfer) -> None:
+            at = watcher.now()
+            done(transfer)
+            self._tell()
+            watcher.ended(token, transfer, at)
+
+        transfer.done = ended
+
+    def _tell(self) -> None:
+        """Tell of the transfer that was submitted last, if that has not been done."""
+        if self._fresh is None:
+            return
+        (transfer, data, at), self._fresh = self._fresh, None
+        if transfer.outcome is None:
+            self._tell_beginning(transfer, data, at)
+        else:
+            self._watcher.sent(transfer, data, at, at)
 
     def _introduce(self) -> None:
         if not self._introduced and self.attached:
@@ -94,32 +139,3 @@ class WatchedFunction(PrinterFunction):
     def _attach(self) -> None:
         self._introduced = False
         super()._attach()
-
-
-class _Watch:
-    """A transfer under watch. Most transfers out end at once: then both halves are told after the answer."""
-
-    __slots__ = ("_began", "_done", "_token", "_watcher", "data")
-
-    def __init__(self, watcher: Watcher, transfer: Transfer) -> None:
-        self._watcher = watcher
-        self._began = watcher.now()
-        self._done = transfer.done
-        self._token: object = None
-        self.data = transfer.data
-        transfer.done = self._ended
-        if transfer.endpoint & DIRECTION_IN:
-            self.begin(transfer)
-
-    def begin(self, transfer: Transfer) -> None:
-        """It waits: its beginning is told by itself."""
-        if self._token is None:
-            self._token = self._watcher.submitted(transfer, self.data, self._began)
-
-    def _ended(self, transfer: Transfer) -> None:
-        at = self._watcher.now()
-        self._done(transfer)
-        if self._token is None:
-            self._watcher.sent(transfer, self.data, self._began, at)
-        else:
-            self._watcher.ended(self._token, transfer, at)

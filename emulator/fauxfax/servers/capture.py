@@ -28,8 +28,9 @@ from fauxfax.hostport.ieee1284 import Levels, Phase
 from fauxfax.hostport.usb import Outcome, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import CONFIGURATION, Kind
 from fauxfax.hostport.vcd import VcdTrace
-from fauxfax.servers.boundedfile import FLUSH_SECONDS, BoundedFile
+from fauxfax.servers.boundedfile import BoundedFile
 from fauxfax.servers.tap import Tap
+from fauxfax.servers.writerprocess import FLUSH_SECONDS
 
 SHOWN_PORTS = {"smtp": 25, "raw": 9100, "lpd": 515, "ftp": 21}
 """The port the machine's end has in the capture, so that dissectors know the protocol wherever it listened."""
