@@ -270,6 +270,17 @@ def test_a_hostile_peer_is_dropped_with_a_log_line_and_the_next_is_served(
     assert "dropped: " in caplog.text
 
 
+def test_who_sends_nonsense_hears_the_answers_to_what_came_before_it_in_the_same_breath() -> None:
+    async def step(_: MemoryPort, host: Host) -> None:
+        nonsense = host.wire.pack(Kind.SET_CONFIGURATION, 9)
+        host.writer.write(b"".join(host.wire.pack_bulk(number, 0x01, 0, 2, b"ok") for number in (1, 2)) + nonsense)
+        assert [packet.id for packet in await host.packets(2)] == [1, 2]
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(host.reader.read(), 5) == b""
+
+    converse(step)
+
+
 def test_a_peer_that_fills_the_memory_of_a_busy_machine_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         async with serving(MemoryPort(space=0)) as number, connected(number) as host:

@@ -65,6 +65,8 @@ class UsbredirConnection(asyncio.Protocol):
         self._wire = Wire()
         self._waiting: dict[int, Transfer] = {}
         self._held = 0
+        self._answers: list[bytes] = []
+        self._handling = False
         self._handlers: dict[Kind, Callable[[Packet], None]] = {
             Kind.HELLO: self._hello,
             Kind.RESET: self._reset,
@@ -95,13 +97,17 @@ class UsbredirConnection(asyncio.Protocol):
         transport.write(self._wire.hello())
 
     def data_received(self, data: bytes) -> None:
-        """Packets, or pieces of them."""
+        """Packets, or pieces of them. Several are answered in one go; a single one before it is looked into."""
         try:
-            for packet in self._wire.feed(data):
+            packets = self._wire.feed(data)
+            self._handling = len(packets) > 1
+            for packet in packets:
                 if self._transport.is_closing():
-                    return
+                    break
                 self._handle(packet)
+            self._flush()
         except FormatError as error:
+            self._flush()  # what was asked before the nonsense has its answer
             log.warning("usbredir: %s dropped: %s", self._peer, error)
             self.abort()
 
@@ -143,9 +149,9 @@ class UsbredirConnection(asyncio.Protocol):
     def _attachment(self) -> None:
         function, wire = self._function, self._wire
         if function.attached:
-            self._transport.write(wire.describe(function.speed) + wire.connect(function.identity, function.speed))
+            self._send(wire.describe(function.speed) + wire.connect(function.identity, function.speed))
         else:
-            self._transport.write(wire.pack(Kind.DEVICE_DISCONNECT, 0))
+            self._send(wire.pack(Kind.DEVICE_DISCONNECT, 0))
 
     def _reset(self, packet: Packet) -> None:
         octets(packet, 0)
@@ -156,7 +162,7 @@ class UsbredirConnection(asyncio.Protocol):
     def _set_configuration(self, packet: Packet) -> None:
         (value,) = octets(packet, 1)
         taken = self._function.control(Setup(0x00, SET_CONFIGURATION, value, 0, 0))
-        self._transport.write(self._wire.describe(self._function.speed))
+        self._send(self._wire.describe(self._function.speed))
         self._configuration_status(packet.id, taken)
 
     def _get_configuration(self, packet: Packet) -> None:
@@ -165,7 +171,7 @@ class UsbredirConnection(asyncio.Protocol):
 
     def _configuration_status(self, packet_id: int, answer: bytes | None) -> None:
         body = bytes((_status(answer), self._function.configuration))
-        self._transport.write(self._wire.pack(Kind.CONFIGURATION_STATUS, packet_id, body))
+        self._send(self._wire.pack(Kind.CONFIGURATION_STATUS, packet_id, body))
 
     def _set_alt_setting(self, packet: Packet) -> None:
         interface, setting = octets(packet, 2)
@@ -179,7 +185,7 @@ class UsbredirConnection(asyncio.Protocol):
 
     def _alt_setting_status(self, packet_id: int, interface: int, answer: bytes | None) -> None:
         body = bytes((_status(answer), interface, 0))
-        self._transport.write(self._wire.pack(Kind.ALT_SETTING_STATUS, packet_id, body))
+        self._send(self._wire.pack(Kind.ALT_SETTING_STATUS, packet_id, body))
 
     # Transfers ---------------------------------------------------------------------------------------------------
 
@@ -188,7 +194,7 @@ class UsbredirConnection(asyncio.Protocol):
         answer = self._function.control(setup)
         data = (answer or b"") if setup.reads else b""
         moved = setup._replace(length=len(data) if setup.reads or answer is None else setup.length)
-        self._transport.write(self._wire.pack_control(packet.id, moved, _status(answer), data))
+        self._send(self._wire.pack_control(packet.id, moved, _status(answer), data))
 
     def _bulk(self, packet: Packet) -> None:
         endpoint, _, length, data = self._wire.bulk(packet)
@@ -205,7 +211,7 @@ class UsbredirConnection(asyncio.Protocol):
             self._held -= len(data)
             status = STATUS[transfer.outcome or Outcome.GONE]
             received = bytes(transfer.data) if reads else b""
-            self._transport.write(self._wire.pack_bulk(packet.id, endpoint, status, transfer.actual, received))
+            self._send(self._wire.pack_bulk(packet.id, endpoint, status, transfer.actual, received))
 
         transfer = Transfer(endpoint, data, length, done)
         self._waiting[packet.id] = transfer
@@ -218,6 +224,18 @@ class UsbredirConnection(asyncio.Protocol):
         victim = self._waiting.get(packet.id)
         if victim is not None:
             self._function.cancel(victim)
+
+    def _send(self, octets: bytes) -> None:
+        self._answers.append(octets)
+        if not self._handling:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._handling = False
+        if self._answers:
+            if not self._transport.is_closing():
+                self._transport.write(b"".join(self._answers))
+            self._answers.clear()
 
 
 def _status(answer: bytes | None) -> Status:
