@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from scripted_machine import Script, ScriptedMachine
 
-from fauxfax_tools import links as links_module
 from fauxfax_tools.cli import run
 from fauxfax_tools.codefiles import load
 from fauxfax_tools.dialects.reference import ReferenceDialect
@@ -195,6 +194,6 @@ def test_a_model_nobody_knows_is_a_wrong_link() -> None:
 
 
 def test_a_scheme_without_its_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links_module, "entry_points", lambda **_: ())
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ())
     with pytest.raises(BadUsage, match="no installed package offers 'emulated'"):
         find_link("emulated:")

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
 
 from fauxfax_tools.errors import BadUsage
 from fauxfax_tools.links.base import Link
@@ -64,15 +63,17 @@ def forms() -> str:
 
 
 def _factory(scheme: str, url: str) -> LinkFactory:
+    module = DRIVERS.get(scheme, ("", ""))[0]
+    if module:
+        driver: LinkFactory = import_module(f"{__name__}.{module}").open_url
+        return driver
+    from importlib.metadata import entry_points  # takes a third as long as all the other imports
+
     for plugin in entry_points(group=ENTRY_POINTS, name=scheme):
         try:
             factory: LinkFactory = plugin.load()
         except (ImportError, AttributeError) as error:
             raise BadUsage(f"LINK {url!r}: the plug-in {plugin.value} cannot be loaded ({error})") from error
         return factory
-    module = DRIVERS.get(scheme, ("", ""))[0]
-    if not module:
-        known = f"{scheme!r} is no scheme" if scheme not in DRIVERS else f"no installed package offers {scheme!r}"
-        raise BadUsage(f"LINK {url!r}: {known}; it is written like one of: {forms()}")
-    driver: LinkFactory = import_module(f"{__name__}.{module}").open_url
-    return driver
+    known = f"no installed package offers {scheme!r}" if scheme in DRIVERS else f"{scheme!r} is no scheme"
+    raise BadUsage(f"LINK {url!r}: {known}; it is written like one of: {forms()}")
