@@ -56,8 +56,12 @@ def registers(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("UMOCKDEV_DIR", str(tree.folder))
     monkeypatch.setenv("LD_PRELOAD", "libumockdev-preload.so.0")
     yield port, events
-    device.stop()
-    call(tree.close())
+
+    async def take_away() -> None:
+        device.stop()
+        await tree.close()
+
+    call(take_away())
 
 
 @pytest.fixture(scope="module")
