@@ -158,6 +158,20 @@ def test_a_machine_waits_for_a_disk_that_is_too_far_behind_and_loses_nothing(tmp
     os.close(reader)
 
 
+def test_nothing_is_left_to_do_when_a_file_is_closed_on_a_loop_that_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        file = BoundedFile(tmp_path / "file", 1 << 20, "key")
+        write(file, b"one")
+        file.close()
+        await asyncio.sleep(3 * FLUSH_SECONDS)
+
+    asyncio.run(scenario())
+    assert not caplog.records
+    assert (tmp_path / "file").read_bytes() == b"one"
+
+
 def test_a_writer_that_is_killed_ends_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         file = BoundedFile(tmp_path / "file", 1 << 20, "key")

@@ -87,11 +87,14 @@ class Recorder:
         if self._writer.commented:
             self.complete(self.submit(endpoint, length, data, began), endpoint, status, moved, b"", at)
             return
-        octets = data[: self._snap]
-        kept = len(octets)
-        target = self._interface, self._bus, self._device, endpoint
-        note = _NOTE.pack(*target, length, kept, status, moved, next(self._ids), began, at)
-        self._writer.sink(2 * _OVERHEAD + (kept + 3 & ~3), (note, octets), NOTE)
+        kept = len(data)
+        if kept > self._snap:
+            kept = self._snap
+            data = data[:kept]
+        note = _NOTE.pack(
+            self._interface, self._bus, self._device, endpoint, length, kept, status, moved, next(self._ids), began, at
+        )
+        self._writer.sink(2 * _OVERHEAD + (kept + 3 & ~3), (note, data), NOTE)
 
     def _block(
         self, number: int, event: int, kind: int, endpoint: int, status: int, length: int, data: Octets, at: int,

@@ -45,7 +45,8 @@ class WriterProcess:
 
     def __init__(self, file: int, octets: int, hear: Callable[[Progress], object]) -> None:
         memory = _shared_memory()
-        self._memory = memoryview(mmap.mmap(memory, MEMORY))
+        at_once = getattr(mmap, "MAP_POPULATE", 0)  # else each page would be fetched while a transfer is noted down
+        self._memory = memoryview(mmap.mmap(memory, MEMORY, flags=mmap.MAP_SHARED | at_once))
         orders, self._orders = os.pipe()
         self._answers, answers = os.pipe()
         os.set_blocking(self._answers, False)
@@ -71,7 +72,7 @@ class WriterProcess:
         self._held = 0  # octets without an order, when that was looked at last
         self._awaited = 0  # answers
         self._number = FIRST_NUMBER
-        self._flushing = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def put(self, size: int, parts: Sequence[Octets], kind: int) -> None:
         """Take a record; `size` is what it will be in the file, and at least what its parts are."""
@@ -91,11 +92,13 @@ class WriterProcess:
         HEAD.pack_into(buffer, start, at - begin, self._number * KINDS + kind)  # at last: what has one is whole
         self._number = (self._number + 1) % MAX_NUMBER
         self._filled = at
-        if not self._flushing:
+        if self._timer is None:
             self._flush_soon()
 
     def close(self) -> None:
         """Have the rest written, and wait for it."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._flush()
         os.close(self._orders)
         os.set_blocking(self._answers, True)
@@ -113,14 +116,13 @@ class WriterProcess:
 
     def _flush_soon(self) -> None:
         try:
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_now)
-            self._flushing = True
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_now)
         except RuntimeError:  # there is no later
             self._flush()
 
     def _flush_now(self) -> None:
         """Hand over what there is, unless much more comes at once; come back to hear the answer."""
-        self._flushing = False
+        self._timer = None
         held, self._held = self._held, len(self._full) * SEGMENT + self._filled - self._ordered
         if self._held - held < MUCH or self._short:
             self._flush()
