@@ -132,7 +132,8 @@ class Usb:
 
 @frozen(kw_only=True)
 class Capture:
-    """What goes over the wires, in a pcapng file of at most `limit` octets; of a USB transfer it keeps `snap` octets.
+    """What goes over the wires, in a pcapng file of at most `limit` octets; a USB transfer of up to `snap` octets
+    is kept whole, of a longer one the first KiB.
 
     `trace` is a signal trace (VCD) of the parallel cable. An empty path writes no file.
     """

@@ -6,6 +6,7 @@ import itertools
 import struct
 from collections.abc import Sequence
 
+import pytest
 from capture_reader import Packet, blocks, options, packets
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,17 @@ def test_a_long_write_is_several_segments_and_nothing_follows_a_reset() -> None:
     conversation.finished(End.CLIENT)
     assert len(heard.streams[40000]) == 2 * MAX_SEGMENT + 1
     assert heard.flags == [0x02, 0x12, 0x10, 0x18, 0x18, 0x18, 0x14]
+
+
+@pytest.mark.parametrize(("snap", "length", "kept"), [(2000, 2000, 2000), (2000, 2001, 1024), (10, 11, 10), (0, 9, 0)])
+def test_a_long_transfer_is_kept_whole_or_its_beginning_is(snap: int, length: int, kept: int) -> None:
+    file, data = File(), bytes(range(256)) * 8
+    recorder = Recorder(file.writer, file.writer.interface(LINK_USB, "usb", ""), 1, 7, itertools.count(1), snap)
+    recorder.sent(0x01, length, data[:length], NOW, 0, length, NOW)
+    recorder.complete(recorder.submit(0x81, length, b"", NOW), 0x81, 0, length, data[:length], NOW)
+    begin, _, _, end = packets(bytes(file.data))
+    assert [one.data[HEADER_SIZE:] for one in (begin, end)] == [data[:kept]] * 2
+    assert [struct.unpack_from("<II", one.data, 32) for one in (begin, end)] == [(length, kept)] * 2
 
 
 def test_a_transfer_is_two_blocks_and_what_is_left_out_is_counted() -> None:

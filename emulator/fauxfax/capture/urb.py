@@ -27,6 +27,8 @@ _BEGIN = struct.Struct(f"<{_FRESH}")
 _END = tuple(struct.Struct(f"<{padding}xI{_FRESH}I") for padding in range(4))
 """The end of a packet, and another one without data."""
 _TIMES = struct.Struct("<QQQ")
+BEGINNING = 1024
+"""Octets that are kept of a transfer that is not kept whole. A project value."""
 MAX_KINDS = 64
 """Kinds of transfers whose constant octets are remembered. A project value."""
 SUBMIT, COMPLETE = ord("S"), ord("C")
@@ -46,7 +48,7 @@ class Recorder:
     Args:
         writer, interface: where the blocks go.
         bus, device: the numbers the device has there.
-        snap: octets of a transfer that are kept.
+        snap: octets of a transfer that is kept whole, see `kept()`.
         ids: numbers of blocks, never twice the same in one capture.
     """
 
@@ -87,14 +89,14 @@ class Recorder:
         if self._writer.commented:
             self.complete(self.submit(endpoint, length, data, began), endpoint, status, moved, b"", at)
             return
-        kept = len(data)
-        if kept > self._snap:
-            kept = self._snap
-            data = data[:kept]
+        count = len(data)
+        if length > self._snap:
+            data = data[: kept(length, self._snap)]
+            count = len(data)
         note = _NOTE.pack(
-            self._interface, self._bus, self._device, endpoint, length, kept, status, moved, next(self._ids), began, at
+            self._interface, self._bus, self._device, endpoint, length, count, status, moved, next(self._ids), began, at
         )
-        self._writer.sink(2 * _OVERHEAD + (kept + 3 & ~3), (note, data), NOTE)
+        self._writer.sink(2 * _OVERHEAD + (count + 3 & ~3), (note, data), NOTE)
 
     def _block(
         self, number: int, event: int, kind: int, endpoint: int, status: int, length: int, data: Octets, at: int,
@@ -102,7 +104,13 @@ class Recorder:
     ) -> tuple[int, tuple[Octets, ...]]:  # fmt: skip
         comments = self._writer.said() if self._writer.commented else b""
         target = self._interface, self._bus, self._device, endpoint
-        return _block(target, number, event, kind, status, length, data[: self._snap], at, setup, comments)
+        octets = data[: kept(length, self._snap)]
+        return _block(target, number, event, kind, status, length, octets, at, setup, comments)
+
+
+def kept(length: int, snap: int) -> int:
+    """Octets that are kept of a transfer of some length: all of it, or of a longer one than `snap` its beginning."""
+    return length if length <= snap else min(snap, BEGINNING)
 
 
 def expand(note: bytes | memoryview) -> tuple[Octets, ...]:

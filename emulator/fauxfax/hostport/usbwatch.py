@@ -15,11 +15,14 @@ Done = Callable[[Transfer], None]
 class Watcher(Protocol):
     """Hears of every transfer on one cable, in order, as soon as the host has its answer.
 
-    `snap` is how many octets of a transfer it wants to see; `now()` is the time it wants to be told, `at` its answers.
+    `now()` is the time it wants to be told, `at` its answers.
     """
 
-    snap: int
     now: Callable[[], int]
+
+    def keeps(self, length: int) -> int:
+        """How many octets of a transfer of some length it wants to see."""
+        ...
 
     def attached(self, device: bytes, configuration: bytes) -> None:
         """The device is on the bus (again), with these descriptors; called when the host first uses it."""
@@ -81,14 +84,14 @@ class WatchedFunction(PrinterFunction):
             super().submit(transfer)
             self._tell()
         else:
-            self._submit_piece(transfer, bytearray(data[: self._watcher.snap]), at)
+            self._submit_piece(transfer, bytearray(data[: self._watcher.keeps(transfer.length)]), at)
 
     def extend(self, transfer: Transfer, *pieces: Octets) -> None:
         """See PrinterFunction."""
         kept, done, began = self._arriving
-        if len(kept) < self._watcher.snap:
-            for piece in pieces:
-                kept += piece[: self._watcher.snap - len(kept)]
+        wanted = self._watcher.keeps(transfer.length)
+        for piece in pieces if len(kept) < wanted else ():
+            kept += piece[: wanted - len(kept)]
         super().extend(transfer, *pieces)
         if transfer.outcome is None and transfer.actual + len(transfer.data) == transfer.length:
             transfer.done = done

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from fauxfax.capture import parallel, pcapng
+from fauxfax.capture import parallel, pcapng, urb
 from fauxfax.capture.pcapng import Octets
 from fauxfax.capture.tcp import Address, Conversation, End
 from fauxfax.capture.urb import DIRECTION_IN, HEADER_SIZE, Recorder
@@ -48,7 +48,7 @@ class Capture:
     Args:
         path: the pcapng file, made anew.
         limit: octets of it.
-        snap: octets of one USB transfer that are kept. TCP streams are always kept whole.
+        snap: octets of a USB transfer that is kept whole; of a longer one only the beginning. TCP is always kept whole.
         publish: takes the event that the file ended before its time.
     """
 
@@ -83,7 +83,7 @@ class Capture:
 
     def usb(self) -> UsbWatcher:
         """A watcher for one more cable in the USB plug."""
-        return UsbWatcher(self._recorder, self._writer.comment, self._snap)
+        return UsbWatcher(self._recorder, self._writer.comment, partial(urb.kept, snap=self._snap))
 
     def parallel(self, beside: Callable[[Levels], None] | None = None) -> ParallelScope:
         """A scope for the parallel cable; another one may look `beside` it."""
@@ -137,9 +137,11 @@ class Capture:
 class UsbWatcher:
     """See `hostport.usbwatch.Watcher`. Each attachment is a device of its own."""
 
-    def __init__(self, recorder: Callable[[], Recorder], comment: Callable[[str], object], snap: int) -> None:
+    def __init__(
+        self, recorder: Callable[[], Recorder], comment: Callable[[str], object], keeps: Callable[[int], int]
+    ) -> None:
         self.now: Callable[[], int] = time.time_ns
-        self.snap = snap
+        self.keeps = keeps
         self._make_recorder = recorder
         self._comment = comment
         self._recorder: Recorder | None = None
