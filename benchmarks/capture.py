@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import smtplib
 import socket
 import statistics
@@ -102,7 +103,7 @@ def driver_row(runs: int) -> None:
                 return len(job) / (time.perf_counter() - start) / 1e6
 
             row = Row("a guest's usblp, 8 MiB", "MB/s", rate)
-            report(row, [pair(row, plain, capturing, file) for _ in range(runs)])
+            report(row, [pair(row, plain, capturing, file, backwards=bool(run % 2)) for run in range(runs)])
     except Missing as missing:
         print(f"a guest's usblp: left out, {missing}")
 
@@ -128,12 +129,12 @@ def main() -> None:
     options = parser.parse_args()
     runs = 2 if options.quick else options.runs
     pairs: dict[str, list[tuple[float, float]]] = {row.title: [] for row in ROWS}
-    for _ in range(runs):
+    for run in range(runs):
         with machines() as (plain, capturing, file):
             for _ in range(WARM_UP):
                 pair(WARMING, plain, capturing, file)
             for row in ROWS:
-                pairs[row.title].append(pair(row, plain, capturing, file))
+                pairs[row.title].append(pair(row, plain, capturing, file, backwards=bool(run % 2)))
     print(f"{'capture':28}{'off':>14}{'on':>14}{'cost':>9}")
     for row in ROWS:
         report(row, pairs[row.title])
@@ -156,17 +157,34 @@ def machines() -> Iterator[tuple[MachineProcess, MachineProcess, Path]]:
             capturing.kill()
 
 
-def pair(row: Row, plain: MachineProcess, capturing: MachineProcess, file: Path) -> tuple[float, float]:
-    """One run of a row: the rate without a capture, and with one."""
-    rates = []
-    for machine in (plain, capturing):
+def pair(
+    row: Row, plain: MachineProcess, capturing: MachineProcess, file: Path, *, backwards: bool = False
+) -> tuple[float, float]:
+    """One run of a row: the rate without a capture, and with one, which may be measured first."""
+    rates: dict[MachineProcess, float] = {}
+    for machine in (capturing, plain) if backwards else (plain, capturing):
         size = -1
-        while size != (
-            size := file.stat().st_size
-        ):  # the writer of the other machine's capture is to be in no one's way
-            settle(machine)
-        rates.append(row.rate(machine))
-    return rates[0], rates[1]
+        while size != (size := file.stat().st_size):  # what either has still to do would be in the way
+            settle(plain)
+            settle(capturing)
+        with apart(machine):
+            rates[machine] = row.rate(machine)
+    return rates[plain], rates[capturing]
+
+
+@contextlib.contextmanager
+def apart(machine: MachineProcess) -> Iterator[None]:
+    """Give a machine and this client a processor each: else the scheduler puts both on one, or not, and decides."""
+    if not hasattr(os, "sched_setaffinity") or len(processors := sorted(os.sched_getaffinity(0))) < 2:
+        yield
+        return
+    assert machine.process is not None
+    os.sched_setaffinity(machine.process.pid, processors[:1])
+    os.sched_setaffinity(0, processors[1:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, processors)
 
 
 def report(row: Row, pairs: Sequence[tuple[float, float]]) -> None:

@@ -59,7 +59,7 @@ class Writer:
         self.sink = sink
         self._now = now
         self._interfaces = 0
-        self._comments: list[str] = []
+        self.comments: list[str] = []  # for the next packet
         body = struct.pack("<IHHq", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH)
         self._block(_SECTION, body, _option(_APPLICATION, application.encode()))
 
@@ -80,24 +80,19 @@ class Writer:
         if at is None:
             at = self._now()
         kept = len(head) + len(data)
-        end = _PADDING[kept & 3] + self.said() if self._comments else _PADDING[kept & 3]
+        end = _PADDING[kept & 3] + self.said() if self.comments else _PADDING[kept & 3]
         length = 32 + kept + len(end)
         start = _PACKET_HEAD.pack(PACKET, length, interface, at >> 32, at & 0xFFFFFFFF, kept, kept + left_out)
         self.sink(length, (start + head, data, end + _LENGTH.pack(length)))
 
     def comment(self, text: str) -> None:
         """Say this with the next packet."""
-        self._comments.append(text)
-
-    @property
-    def commented(self) -> bool:
-        """Whether a comment waits for a packet."""
-        return bool(self._comments)
+        self.comments.append(text)
 
     def said(self) -> bytes:
         """The comments that wait, as the options of a packet that takes them along."""
-        options = b"".join(_option(_COMMENT, _cut(text)) for text in self._comments)
-        self._comments.clear()
+        options = b"".join(_option(_COMMENT, _cut(text)) for text in self.comments)
+        self.comments.clear()
         return options + _OPTION.pack(_END, 0)
 
     def _block(self, kind: int, body: bytes, options: bytes) -> None:

@@ -86,7 +86,7 @@ class Recorder:
 
     def sent(self, endpoint: int, length: int, data: Octets, began: int, status: int, moved: int, at: int) -> None:
         """A bulk transfer out from its beginning to its end: it is only noted down, see `expand`."""
-        if self._writer.commented:
+        if self._writer.comments:
             self.complete(self.submit(endpoint, length, data, began), endpoint, status, moved, b"", at)
             return
         count = len(data)
@@ -102,7 +102,7 @@ class Recorder:
         self, number: int, event: int, kind: int, endpoint: int, status: int, length: int, data: Octets, at: int,
         setup: bytes = b"",
     ) -> tuple[int, tuple[Octets, ...]]:  # fmt: skip
-        comments = self._writer.said() if self._writer.commented else b""
+        comments = self._writer.said() if self._writer.comments else b""
         target = self._interface, self._bus, self._device, endpoint
         octets = data[: kept(length, self._snap)]
         return _block(target, number, event, kind, status, length, octets, at, setup, comments)

@@ -74,7 +74,8 @@ class WatchedFunction(PrinterFunction):
         """See PrinterFunction. Most transfers are whole, and taken at once: what they cost here is felt most."""
         if not self._introduced:
             self._introduce()
-        self._tell()  # who submits may be in the middle of another's end
+        if self._fresh is not None:
+            self._tell()  # who submits may be in the middle of another's end
         data, at = transfer.data, self._watcher.now()
         if transfer.endpoint & DIRECTION_IN:
             self._tell_beginning(transfer, b"", at)

@@ -114,7 +114,7 @@ class Capture:
 
     def _say_the_rest(self) -> None:
         """What no packet took along is said with an empty one."""
-        if self._writer.commented and not self._file.ended:
+        if self._writer.comments and not self._file.ended:
             self._writer.packet(self._interface(pcapng.LINK_USER1, "events", "what happened in the machine"), b"\0")
 
     def _recorder(self) -> Recorder:
@@ -178,12 +178,12 @@ class UsbWatcher:
     def sent(self, transfer: Transfer, data: Octets, began: int, at: int) -> None:
         """See Watcher."""
         if self._recorder is not None:
-            status = _status(transfer)
+            status = 0 if transfer.outcome is Outcome.DONE else _status(transfer)
             self._recorder.sent(transfer.endpoint, transfer.length, data, began, status, transfer.actual, at)
 
 
 def _status(transfer: Transfer) -> int:
-    return 0 if transfer.outcome is Outcome.DONE else STATUS[transfer.outcome or Outcome.GONE]
+    return STATUS[transfer.outcome or Outcome.GONE]
 
 
 class ParallelScope:
