@@ -263,7 +263,8 @@ class Updater:
         """The machine is idle and the new firmware does not run: say why, or try again."""
         last = status.last
         ours = last is not None and last.version == self._image.header.version
-        if watch.lost and not watch.worked and (last is None or last.stage in ("", State.RECEIVING.value)):
+        stage = last.stage if last is not None else ""
+        if watch.lost and (stage == State.RECEIVING.value or not (stage or watch.worked)):
             raise _TransferBroken("the link was lost before the machine had everything")
         if last is not None and last.reason and (ours or not last.version):
             raise self._refusal(last.reason)
