@@ -98,7 +98,8 @@ class JsonLines(_Lines):
         self._print({**self._last, **fields, "text": sentence})
 
     def _print(self, fields: dict[str, object]) -> None:
-        print(json.dumps(fields), file=self._out, flush=True)
+        self._out.write(json.dumps(fields) + "\n")  # at once: `print` may be interrupted before the end of the line
+        self._out.flush()
 
 
 class TerminalBar:
