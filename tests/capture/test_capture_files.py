@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -15,10 +16,14 @@ import time
 from pathlib import Path
 
 import pytest
+from capture_reader import packets
 
+from fauxfax.capture.pcapng import LINK_USB, MAX_SNAP, Writer
+from fauxfax.capture.urb import HEADER_SIZE, Recorder
 from fauxfax.errors import Misuse
 from fauxfax.events import CaptureEnded, Event
 from fauxfax.hostport.ieee1284 import Control, Levels, Phase, Status
+from fauxfax.hostport.usbdescriptors import BULK_OUT
 from fauxfax.servers.boundedfile import BoundedFile
 from fauxfax.servers.capture import Capture, SignalTrace
 from fauxfax.servers.filewriter import HEAD, MEMORY, SEGMENT, SEGMENTS
@@ -172,6 +177,7 @@ def test_nothing_is_left_to_do_when_a_file_is_closed_on_a_loop_that_goes_on(
     assert (tmp_path / "file").read_bytes() == b"one"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="who the writer is stands in /proc")
 def test_a_writer_that_is_killed_ends_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         file = BoundedFile(tmp_path / "file", 1 << 20, "key")
@@ -190,6 +196,25 @@ def test_a_writer_that_is_killed_ends_the_file(tmp_path: Path, caplog: pytest.Lo
     assert re.fullmatch(r"capture: .*/file ends at [03] octets: Broken pipe", message)  # 3, if that was heard of
 
 
+def test_transfers_are_whole_however_they_lie_in_the_memory(tmp_path: Path) -> None:
+    sizes = [SEGMENT - 300, 9, 250_000, SEGMENT - 64, 0, 70_001] * 5
+    payloads = [bytes((number,)) * size for number, size in enumerate(sizes)]
+
+    async def scenario() -> None:
+        file = BoundedFile(tmp_path / "file", 1 << 30, "key")
+        writer = Writer(file.write, lambda: 0, "test")
+        recorder = Recorder(writer, writer.interface(LINK_USB, "usb", ""), 1, 1, itertools.count(1), MAX_SNAP)
+        for number, payload in enumerate(payloads):
+            recorder.sent(BULK_OUT, len(payload), memoryview(payload), number, 0, len(payload), number)
+        file.close()
+
+    asyncio.run(scenario())
+    found = packets((tmp_path / "file").read_bytes())
+    assert [one.data[HEADER_SIZE:] for one in found[::2]] == payloads
+    assert [one.time for one in found[1::2]] == list(range(len(payloads)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the signal is of systems that fork")
 def test_what_a_killed_machine_had_put_down_is_in_its_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
