@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from capture_reader import packets
 
-from fauxfax.capture.pcapng import LINK_USB, MAX_SNAP, Writer
+from fauxfax.capture.pcapng import LINK_RAW_IP, LINK_USB, MAX_SNAP, Writer
+from fauxfax.capture.tcp import Address, Conversation, End
 from fauxfax.capture.urb import HEADER_SIZE, Recorder
 from fauxfax.errors import Misuse
 from fauxfax.events import CaptureEnded, Event
@@ -34,6 +35,7 @@ DECLARATIONS = re.compile(
     r"\$timescale 1 us \$end\n\$scope module ieee1284 \$end\n"
     r"(\$var (wire|string) \d+ [!-~] [A-Za-z]+ \$end\n)+\$upscope \$end\n\$enddefinitions \$end\n"
 )
+linux = pytest.mark.skipif(sys.platform != "linux", reason="who the writer is stands in /proc")
 CHANGE = re.compile(r"#(?P<tick>\d+)|[01][!-~]|b[01]{8} [!-~]|s[A-Z_]+ [!-~]")
 
 
@@ -177,14 +179,19 @@ def test_nothing_is_left_to_do_when_a_file_is_closed_on_a_loop_that_goes_on(
     assert (tmp_path / "file").read_bytes() == b"one"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="who the writer is stands in /proc")
+def writers_pid() -> int:
+    """The only child of this thread."""
+    (child,) = Path("/proc/self/task", str(threading.get_native_id()), "children").read_text().split()
+    return int(child)
+
+
+@linux
 def test_a_writer_that_is_killed_ends_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         file = BoundedFile(tmp_path / "file", 1 << 20, "key")
         write(file, b"one")
         await has(file, b"one")
-        (child,) = Path("/proc/self/task", str(threading.get_native_id()), "children").read_text().split()
-        os.kill(int(child), signal.SIGKILL)
+        os.kill(writers_pid(), signal.SIGKILL)
         while not file.ended:
             write(file, b"two")
             await asyncio.sleep(FLUSH_SECONDS)
@@ -194,6 +201,29 @@ def test_a_writer_that_is_killed_ends_the_file(tmp_path: Path, caplog: pytest.Lo
         asyncio.run(scenario())
     (message,) = [record.getMessage() for record in caplog.records]
     assert re.fullmatch(r"capture: .*/file ends at [03] octets: Broken pipe", message)  # 3, if that was heard of
+
+
+@linux
+def test_a_disk_that_fills_up_leaves_whole_packets(tmp_path: Path) -> None:
+    import resource  # not everywhere
+
+    async def scenario() -> None:
+        file = BoundedFile(tmp_path / "file", 1 << 30, "key")
+        writer = Writer(file.write, lambda: 0, "test")
+        here, there = Address("127.0.0.1", 1), Address("127.0.0.1", 2)
+        conversation = Conversation(writer, writer.interface(LINK_RAW_IP, "mail", ""), 1, here, there)
+        await asyncio.sleep(2 * FLUSH_SECONDS)
+        resource.prlimit(writers_pid(), resource.RLIMIT_FSIZE, (150_000, 150_000))
+        for number in range(3000):
+            conversation.said(End.CLIENT, b"%8d" % number)
+        file.close()
+
+    asyncio.run(scenario())
+    content = (tmp_path / "file").read_bytes()
+    assert 0 < len(content) <= 150_000
+    said = [one.data[40:] for one in packets(content) if one.data[40:]]
+    assert said == [b"%8d" % number for number in range(len(said))]
+    assert 1000 <= len(said) < 3000
 
 
 def test_transfers_are_whole_however_they_lie_in_the_memory(tmp_path: Path) -> None:

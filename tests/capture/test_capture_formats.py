@@ -11,9 +11,10 @@ from capture_reader import Packet, blocks, options, packets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fauxfax.capture.pcapng import BLOCKS, LINK_RAW_IP, LINK_USB, MAX_COMMENT, NOTE, Octets, Writer
+from fauxfax.capture.pcapng import BLOCKS, LINK_RAW_IP, LINK_USB, MAX_COMMENT, Octets, Writer
 from fauxfax.capture.tcp import MAX_SEGMENT, Address, Conversation, End
-from fauxfax.capture.urb import HEADER_SIZE, Recorder, expand
+from fauxfax.capture.urb import HEADER_SIZE, Recorder
+from fauxfax.servers.filewriter import Expander
 
 NOW = 1_700_000_000_123_456_789
 
@@ -21,10 +22,11 @@ NOW = 1_700_000_000_123_456_789
 class File:
     def __init__(self) -> None:
         self.data = bytearray()
+        self.expander = Expander()
         self.writer = Writer(self.take, lambda: NOW, "test")
 
     def take(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS) -> None:
-        block = b"".join(expand(b"".join(parts)) if kind == NOTE else parts)
+        block = self.expander.octets(b"".join(parts), kind)
         assert len(block) == size
         self.data += block
 
@@ -61,33 +63,38 @@ def test_a_long_comment_is_cut_between_two_characters() -> None:
     assert comment == "€" * (MAX_COMMENT // 3)
 
 
+def conversation(file: File, number: int, client: Address, server: Address) -> Conversation:
+    return Conversation(file.writer, file.writer.interface(LINK_RAW_IP, "mail", ""), number, client, server)
+
+
 class Heard:
-    """Puts the stream together again, as a receiver does, by sequence numbers."""
+    """Puts the streams together again, as a receiver does, by sequence numbers; each port's, and all flags in order."""
 
-    def __init__(self, client: Address, server: Address) -> None:
-        self.streams = {client.port: bytearray(), server.port: bytearray()}
+    def __init__(self, file: File) -> None:
+        self.streams: dict[int, bytearray] = {}
         self.flags: list[int] = []
-
-    def __call__(self, head: bytes, data: bytes | memoryview) -> None:
-        size = 20 if head[0] >> 4 == 4 else 40
-        source, _, sequence, _, _, flags = struct.unpack_from(">HHIIBB", head, size)
-        self.flags.append(flags)
-        if data:
-            assert sequence == 1 + len(self.streams[source])
-            self.streams[source] += data
+        self.comments: list[list[str]] = []
+        for one in packets(bytes(file.data)):
+            size = 20 if one.data[0] >> 4 == 4 else 40
+            source, _, sequence, _, _, flags = struct.unpack_from(">HHIIBB", one.data, size)
+            data, stream = one.data[size + 20 :], self.streams.setdefault(source, bytearray())
+            assert one.time == NOW
+            assert sequence == (0 if flags & 0x02 else 1 + len(stream))
+            stream += data
+            self.flags.append(flags)
+            self.comments.append(one.comments)
 
 
 @given(st.lists(st.tuples(st.sampled_from(End), st.binary(max_size=20)), max_size=6), st.booleans())
 def test_what_both_ends_said_can_be_put_together(said: list[tuple[End, bytes]], six: bool) -> None:
-    host = "::1" if six else "127.0.0.1"
-    client, server = Address(host, 40000), Address(host, 25)
-    heard = Heard(client, server)
-    conversation = Conversation(client, server, heard)
+    file, host = File(), "::1" if six else "127.0.0.1"
+    talk = conversation(file, 7, Address(host, 40000), Address(host, 25))
     for end, data in said:
-        conversation.said(end, data)
-    conversation.finished(End.CLIENT)
-    conversation.finished(End.SERVER)
-    conversation.reset(End.SERVER)
+        talk.said(end, data)
+    talk.finished(End.CLIENT)
+    talk.finished(End.SERVER)
+    talk.reset(End.SERVER)
+    heard = Heard(file)
     for end, port in ((End.CLIENT, 40000), (End.SERVER, 25)):
         assert heard.streams[port] == b"".join(data for who, data in said if who is end)
     assert heard.flags[:3] == [0x02, 0x12, 0x10]
@@ -95,15 +102,39 @@ def test_what_both_ends_said_can_be_put_together(said: list[tuple[End, bytes]], 
 
 
 def test_a_long_write_is_several_segments_and_nothing_follows_a_reset() -> None:
-    client, server = Address("127.0.0.1", 40000), Address("127.0.0.1", 9100)
-    heard = Heard(client, server)
-    conversation = Conversation(client, server, heard)
-    conversation.said(End.CLIENT, bytes(2 * MAX_SEGMENT + 1))
-    conversation.reset(End.SERVER)
-    conversation.said(End.CLIENT, b"too late")
-    conversation.finished(End.CLIENT)
+    file = File()
+    talk = conversation(file, 0, Address("127.0.0.1", 40000), Address("127.0.0.1", 9100))
+    talk.said(End.CLIENT, bytes(2 * MAX_SEGMENT + 1))
+    talk.reset(End.SERVER)
+    talk.said(End.CLIENT, b"too late")
+    talk.finished(End.CLIENT)
+    heard = Heard(file)
     assert len(heard.streams[40000]) == 2 * MAX_SEGMENT + 1
     assert heard.flags == [0x02, 0x12, 0x10, 0x18, 0x18, 0x18, 0x14]
+
+
+def test_conversations_side_by_side_are_kept_apart_and_comments_go_with_the_next_packet() -> None:
+    file = File()
+    file.writer.comment("one begins")
+    one = conversation(file, 1, Address("127.0.0.1", 40001), Address("127.0.0.1", 25))
+    other = conversation(file, 2, Address("127.0.0.1", 40002), Address("127.0.0.2", 26))
+    one.said(End.CLIENT, b"HELO one")
+    file.writer.comment("a fault")
+    file.writer.comment("and another")
+    other.said(End.CLIENT, b"HELO another")
+    one.said(End.SERVER, b"250")
+    other.reset(End.CLIENT)
+    one.said(End.CLIENT, b"QUIT")
+    heard = Heard(file)
+    assert {port: bytes(stream) for port, stream in heard.streams.items()} == {
+        40001: b"HELO oneQUIT", 25: b"250", 40002: b"HELO another", 26: b"",
+    }  # fmt: skip
+    assert heard.comments == [["one begins"], *[[]] * 6, ["a fault", "and another"], *[[]] * 3]
+
+
+def test_a_conversation_has_one_family_of_addresses() -> None:
+    with pytest.raises(ValueError, match=r"::1 and 127\.0\.0\.1"):
+        conversation(File(), 0, Address("::1", 40000), Address("127.0.0.1", 25))
 
 
 @pytest.mark.parametrize(("snap", "length", "kept"), [(2000, 2000, 2000), (2000, 2001, 1024), (10, 11, 10), (0, 9, 0)])

@@ -34,8 +34,8 @@ _OPTION = struct.Struct("<HH")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 Octets = bytes | bytearray | memoryview
-BLOCKS, NOTE = 0, 1
-"""What a sink takes: octets of the file as they are, or a note of which `urb.expand` makes them."""
+BLOCKS, TRANSFER, CONVERSATION = range(3)
+"""What a sink takes: octets of the file as they are, or a note of which `urb.expand` or `tcp.Segments` makes them."""
 
 
 class Sink(Protocol):
@@ -57,7 +57,7 @@ class Writer:
 
     def __init__(self, sink: Sink, now: Callable[[], int], application: str) -> None:
         self.sink = sink
-        self._now = now
+        self.now = now
         self._interfaces = 0
         self.comments: list[str] = []  # for the next packet
         body = struct.pack("<IHHq", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH)
@@ -77,13 +77,9 @@ class Writer:
 
         `at` is when it was there, in nanoseconds since 1970; now, if nothing is said.
         """
-        if at is None:
-            at = self._now()
-        kept = len(head) + len(data)
-        end = _PADDING[kept & 3] + self.said() if self.comments else _PADDING[kept & 3]
-        length = 32 + kept + len(end)
-        start = _PACKET_HEAD.pack(PACKET, length, interface, at >> 32, at & 0xFFFFFFFF, kept, kept + left_out)
-        self.sink(length, (start + head, data, end + _LENGTH.pack(length)))
+        options = self.said() if self.comments else b""
+        block = packet(interface, head, data, self.now() if at is None else at, options, left_out)
+        self.sink(sum(map(len, block)), block)
 
     def comment(self, text: str) -> None:
         """Say this with the next packet."""
@@ -99,6 +95,21 @@ class Writer:
         options += _OPTION.pack(_END, 0)
         length = 12 + len(body) + len(options)
         self.sink(length, (_BLOCK.pack(kind, length), body, options, _LENGTH.pack(length)))
+
+
+def packet(
+    interface: int, head: bytes, data: Octets, at: int, options: bytes = b"", left_out: int = 0
+) -> tuple[Octets, ...]:
+    """A packet's block, see `Writer.packet`; `options` are what `Writer.said` gave."""
+    kept = len(head) + len(data)
+    length = packet_size(kept) + len(options)
+    start = _PACKET_HEAD.pack(PACKET, length, interface, at >> 32, at & 0xFFFFFFFF, kept, kept + left_out)
+    return start + head, data, _PADDING[kept & 3] + options + _LENGTH.pack(length)
+
+
+def packet_size(kept: int) -> int:
+    """Octets of the block of a packet that has so many, without options."""
+    return _PACKET_HEAD.size + _LENGTH.size + (kept + 3 & ~3)
 
 
 def _cut(text: str) -> bytes:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from functools import lru_cache
 
-from fauxfax.capture.pcapng import NOTE, PACKET, Octets, Writer
+from fauxfax.capture.pcapng import PACKET, TRANSFER, Octets, Writer
 
 _HEADER = "QBBBBHBBqiiII8siiII"
 _BLOCK = struct.Struct(f"<IIIIIII{_HEADER}")
@@ -96,7 +96,7 @@ class Recorder:
         note = _NOTE.pack(
             self._interface, self._bus, self._device, endpoint, length, count, status, moved, next(self._ids), began, at
         )
-        self._writer.sink(2 * _OVERHEAD + (count + 3 & ~3), (note, data), NOTE)
+        self._writer.sink(2 * _OVERHEAD + (count + 3 & ~3), (note, data), TRANSFER)
 
     def _block(
         self, number: int, event: int, kind: int, endpoint: int, status: int, length: int, data: Octets, at: int,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fauxfax.capture.pcapng import BLOCKS, Octets
 from fauxfax.errors import Misuse
-from fauxfax.servers.filewriter import Progress, octets_of, write
+from fauxfax.servers.filewriter import Expander, Progress, write
 from fauxfax.servers.writerprocess import WriterProcess
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class BoundedFile:
         self._taken = 0
         self._progress = Progress(0)
         self._writer: WriterProcess | None = None
+        self._expander = Expander()  # for what is written without it
         self._on_end = on_end
         self._untold: tuple[int, str] | None = None
 
@@ -57,7 +58,7 @@ class BoundedFile:
             assert self._writer is not None
             self._writer.put(size, parts, kind)
         else:
-            self._hear(write(self._file, octets_of(parts, kind), self._progress))
+            self._hear(write(self._file, (self._expander.octets(b"".join(parts), kind),), self._progress))
 
     def close(self) -> None:
         """Write the rest, and let go of the file."""

@@ -60,6 +60,7 @@ class Capture:
         self._snap = min(snap, pcapng.MAX_SNAP - HEADER_SIZE)
         self._interfaces: dict[str, int] = {}
         self._blocks = itertools.count(1)
+        self._conversations = itertools.count()
         self._devices = itertools.cycle(range(1, 128))
 
     def close(self) -> None:
@@ -77,7 +78,7 @@ class Capture:
             machine = Address(here[0], shown or here[1])
             other = Address(there[0], there[1]) if there else Address(here[0], 0)  # it has left already
             client, server = (other, machine) if own is End.SERVER else (machine, other)
-            return Conversation(client, server, partial(self._writer.packet, interface))
+            return Conversation(self._writer, interface, next(self._conversations), client, server)
 
         return begin
 

@@ -18,8 +18,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fauxfax.capture.pcapng import NOTE, Octets
-from fauxfax.capture.urb import expand
+from fauxfax.capture import tcp, urb
+from fauxfax.capture.pcapng import CONVERSATION, TRANSFER, Octets
 
 SEGMENT = 256 * 1024
 """Octets of a segment. A project value."""
@@ -33,16 +33,24 @@ ANSWER = struct.Struct("<IQi")
 NONE = 0xFFFFFFFF
 HEAD = struct.Struct("<II")
 """Before each record: its octets, and its number times KINDS with its kind."""
-MORE, KINDS = 2, 4
-"""A kind of record besides those of `pcapng`: octets of the file whose end is in the next record."""
+MORE, KINDS = 3, 4
+"""A kind of record besides those of `pcapng`: the beginning of the next one."""
 FIRST_NUMBER, MAX_NUMBER = 1, 1 << 30
 MAX_PARTS = 1000
 """Parts of one write; systems take 1,024."""
 
 
-def octets_of(parts: Sequence[Octets], kind: int) -> Sequence[Octets]:
-    """What a record is in the file."""
-    return expand(b"".join(parts)) if kind == NOTE else parts
+class Expander:
+    """Makes octets of the file of the records that a sink took, in their order: conversations go on."""
+
+    def __init__(self) -> None:
+        self._segments = tcp.Segments()
+
+    def octets(self, record: bytes | memoryview, kind: int) -> bytes | memoryview:
+        """What a record of a kind of `pcapng` is in the file: whole blocks."""
+        if kind == TRANSFER:
+            return b"".join(urb.expand(record))
+        return b"".join(self._segments.expand(record)) if kind == CONVERSATION else record
 
 
 class Progress(NamedTuple):
@@ -76,9 +84,10 @@ class Reader:
         self._segment = self._at = 0
         self._number = FIRST_NUMBER
         self._begun: list[bytes] = []
+        self._expander = Expander()
 
     def take(self, segment: int, end: int) -> list[Octets]:
-        """The octets of the records in a segment, from where it was read last up to `end`."""
+        """The octets of each record in a segment, from where it was read last up to `end`."""
         self._at = self._at if segment == self._segment else 0
         self._segment = segment
         parts: list[Octets] = []
@@ -86,10 +95,10 @@ class Reader:
             octets, kind = record
             if kind == MORE:
                 self._begun.append(bytes(octets))
-            else:
-                parts += self._begun
-                parts += expand(octets) if kind == NOTE else (octets,)
-                self._begun.clear()
+                continue
+            whole = b"".join((*self._begun, octets)) if self._begun else octets
+            self._begun.clear()
+            parts.append(self._expander.octets(whole, kind))
         return parts
 
     def done(self) -> None:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 
-from fauxfax.capture.pcapng import BLOCKS, Octets
+from fauxfax.capture.pcapng import Octets
 from fauxfax.servers.filewriter import (
     ANSWER,
     FIRST_NUMBER,
@@ -31,7 +31,6 @@ from fauxfax.servers.filewriter import (
     SEGMENT,
     SEGMENTS,
     Progress,
-    octets_of,
 )
 
 FLUSH_SECONDS = 0.02
@@ -79,7 +78,7 @@ class WriterProcess:
         start = self._filled
         if start + HEAD.size + size > SEGMENT:
             if HEAD.size + size > SEGMENT:
-                self._put_large(octets_of(parts, kind))
+                self._put_large(parts, kind)
                 return
             self._next()
             start = 0
@@ -107,12 +106,12 @@ class WriterProcess:
         os.close(self._answers)
         self._process.wait()
 
-    def _put_large(self, parts: Sequence[Octets]) -> None:
+    def _put_large(self, parts: Sequence[Octets], kind: int) -> None:
         """More than a segment holds, in pieces."""
         whole, most = b"".join(parts), SEGMENT - HEAD.size
         for at in range(0, len(whole), most):
             piece = whole[at : at + most]
-            self.put(len(piece), (piece,), MORE if at + most < len(whole) else BLOCKS)
+            self.put(len(piece), (piece,), MORE if at + most < len(whole) else kind)
 
     def _flush_soon(self) -> None:
         try:
