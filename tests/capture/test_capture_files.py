@@ -28,7 +28,7 @@ from fauxfax.hostport.usbdescriptors import BULK_OUT
 from fauxfax.servers.boundedfile import BoundedFile
 from fauxfax.servers.capture import Capture, SignalTrace
 from fauxfax.servers.filewriter import HEAD, MEMORY, SEGMENT, SEGMENTS
-from fauxfax.servers.writerprocess import FLUSH_SECONDS
+from fauxfax.servers.writerprocess import LOOK_SECONDS
 
 IDLE = Levels(Control.N_INIT | Control.N_SELECT_IN, Status.N_ACK, 0x41, Phase.FORWARD_IDLE)
 DECLARATIONS = re.compile(
@@ -76,7 +76,7 @@ def test_without_an_event_loop_every_block_is_written_at_once(tmp_path: Path) ->
     file.close()
 
 
-def test_on_an_event_loop_blocks_are_gathered_for_a_moment(tmp_path: Path) -> None:
+def test_on_an_event_loop_blocks_are_gathered_until_a_pause(tmp_path: Path) -> None:
     async def scenario() -> None:
         file = BoundedFile(tmp_path / "file", 1 << 20, "key")
         write(file, b"one", b"two")
@@ -89,10 +89,28 @@ def test_on_an_event_loop_blocks_are_gathered_for_a_moment(tmp_path: Path) -> No
     asyncio.run(scenario())
 
 
-def test_while_much_comes_it_is_written_when_half_of_the_memory_is_used(
+def test_what_comes_without_a_pause_is_written_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fauxfax.servers.writerprocess.MAX_LOOKS", 5)
+
+    async def scenario() -> None:
+        file, written = BoundedFile(tmp_path / "file", 1 << 30, "key"), 0
+        begin = time.monotonic()
+        while not (seen := file.path.read_bytes()):
+            write(file, b"%8d" % written)
+            written += 8
+            await asyncio.sleep(0)
+        assert time.monotonic() - begin >= 5 * LOOK_SECONDS
+        file.close()
+        assert file.path.read_bytes() == b"".join(b"%8d" % at for at in range(0, written, 8))
+        assert len(seen) <= written < MEMORY // 2
+
+    asyncio.run(scenario())
+
+
+def test_what_comes_without_a_pause_is_written_when_half_of_the_memory_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fauxfax.servers.writerprocess.MUCH", 0)  # whatever comes is much
+    monkeypatch.setattr("fauxfax.servers.writerprocess.MAX_LOOKS", 1_000_000)
     block = bytes(SEGMENT // 4 - HEAD.size)
 
     async def scenario() -> None:
@@ -117,7 +135,7 @@ def test_what_is_taken_may_change_and_memory_is_used_again(tmp_path: Path) -> No
             file.write(size, (memoryview(octets)[:size], b""))
             written.append(bytes(octets[:size]))
             if number % 100 == 0:
-                await asyncio.sleep(2 * FLUSH_SECONDS)
+                await asyncio.sleep(2 * LOOK_SECONDS)
         file.close()
         assert file.path.read_bytes() == b"".join(written)
 
@@ -150,7 +168,7 @@ def test_a_machine_waits_for_a_disk_that_is_too_far_behind_and_loses_nothing(tmp
         file = BoundedFile(path, 1 << 30, "key")
         write(file, b"begin")
         writing = asyncio.create_task(asyncio.to_thread(write, file, *blocks))
-        await asyncio.sleep(2 * FLUSH_SECONDS)
+        await asyncio.sleep(2 * LOOK_SECONDS)
         assert not writing.done()
         read = 0
         while read < total:
@@ -172,7 +190,7 @@ def test_nothing_is_left_to_do_when_a_file_is_closed_on_a_loop_that_goes_on(
         file = BoundedFile(tmp_path / "file", 1 << 20, "key")
         write(file, b"one")
         file.close()
-        await asyncio.sleep(3 * FLUSH_SECONDS)
+        await asyncio.sleep(3 * LOOK_SECONDS)
 
     asyncio.run(scenario())
     assert not caplog.records
@@ -194,7 +212,7 @@ def test_a_writer_that_is_killed_ends_the_file(tmp_path: Path, caplog: pytest.Lo
         os.kill(writers_pid(), signal.SIGKILL)
         while not file.ended:
             write(file, b"two")
-            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
         file.close()
 
     with caplog.at_level(logging.WARNING):
@@ -212,7 +230,7 @@ def test_a_disk_that_fills_up_leaves_whole_packets(tmp_path: Path) -> None:
         writer = Writer(file.write, lambda: 0, "test")
         here, there = Address("127.0.0.1", 1), Address("127.0.0.1", 2)
         conversation = Conversation(writer, writer.interface(LINK_RAW_IP, "mail", ""), 1, here, there)
-        await asyncio.sleep(2 * FLUSH_SECONDS)
+        await asyncio.sleep(2 * LOOK_SECONDS)
         resource.prlimit(writers_pid(), resource.RLIMIT_FSIZE, (150_000, 150_000))
         for number in range(3000):
             conversation.said(End.CLIENT, b"%8d" % number)

@@ -30,7 +30,7 @@ from fauxfax.hostport.usbdescriptors import CONFIGURATION, Kind
 from fauxfax.hostport.vcd import VcdTrace
 from fauxfax.servers.boundedfile import BoundedFile
 from fauxfax.servers.tap import Tap
-from fauxfax.servers.writerprocess import FLUSH_SECONDS
+from fauxfax.servers.writerprocess import LOOK_SECONDS
 
 SHOWN_PORTS = {"smtp": 25, "raw": 9100, "lpd": 515, "ftp": 21}
 """The port the machine's end has in the capture, so that dissectors know the protocol wherever it listened."""
@@ -109,7 +109,7 @@ class Capture:
 
     def _say_soon(self) -> None:
         try:
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._say_the_rest)
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._say_the_rest)
         except RuntimeError:
             self._say_the_rest()
 

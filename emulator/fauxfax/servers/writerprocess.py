@@ -1,8 +1,8 @@
 """The machine's end of `filewriter`: records go into memory that both processes share, and are handed over later.
 
-That is after FLUSH_SECONDS. But while much comes, the writer would take a processor from who sends it: then it waits
-for a pause, or until half of the memory is used. It outlives a killed machine for as long as it takes to write what
-the machine had put down.
+That is in a pause: while something comes, the writer would take a processor from who sends it. At the latest it is
+after a second, or when half of the memory is used. The writer outlives a killed machine for as long as it takes to
+write what the machine had put down.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from fauxfax.servers.filewriter import (
     Progress,
 )
 
-FLUSH_SECONDS = 0.02
-"""Real seconds for which records are gathered before they are handed over. A project value."""
-MUCH = 256 * 1024
-"""Octets in that time which are better handed over after a pause. A project value."""
+LOOK_SECONDS = 0.02
+"""Real seconds without a new record that make a pause. A project value."""
+MAX_LOOKS = 50
+"""So many times as long records wait for one. A project value."""
 
 
 class WriterProcess:
@@ -68,9 +68,9 @@ class WriterProcess:
         self._buffer = self._memory[:SEGMENT]
         self._filled = self._ordered = 0
         self._full: list[bytes] = []  # orders that wait for a pause
-        self._held = 0  # octets without an order, when that was looked at last
+        self._seen = self._number = FIRST_NUMBER  # of the next record: at the last look, and now
+        self._looks = 0  # since records were handed over
         self._awaited = 0  # answers
-        self._number = FIRST_NUMBER
         self._timer: asyncio.TimerHandle | None = None
 
     def put(self, size: int, parts: Sequence[Octets], kind: int) -> None:
@@ -115,23 +115,24 @@ class WriterProcess:
 
     def _flush_soon(self) -> None:
         try:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush_now)
+            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._flush_now)
         except RuntimeError:  # there is no later
             self._flush()
 
     def _flush_now(self) -> None:
-        """Hand over what there is, unless much more comes at once; come back to hear the answer."""
+        """Hand over what there is, if no more has come since the last look or it has waited long enough."""
         self._timer = None
-        held, self._held = self._held, len(self._full) * SEGMENT + self._filled - self._ordered
-        if self._held - held < MUCH or self._short:
+        seen, self._seen = self._seen, self._number
+        self._looks += 1
+        if seen == self._number or self._looks == MAX_LOOKS or self._short:
             self._flush()
-        if self._held or self._awaited:
+        if self._filled > self._ordered or self._full or self._awaited:
             self._flush_soon()
 
     def _flush(self) -> None:
         if self._filled > self._ordered:
             self._order(done=False)
-        orders, self._full, self._held = self._full, [], 0
+        orders, self._full, self._looks = self._full, [], 0
         if orders and not self._lost:
             try:
                 os.write(self._orders, b"".join(orders))  # fewer octets than a pipe takes at once
