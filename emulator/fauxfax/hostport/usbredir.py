@@ -81,7 +81,7 @@ class Status(IntEnum):
 
 OURS = frozenset(Capability)
 """What this end can do. xHCI of QEMU refuses a peer without the packet sizes and the long ids."""
-KINDS = frozenset(Kind)
+KINDS = {kind.value: kind for kind in Kind}
 
 _HEADER = Struct("<III")
 _LONG_HEADER = Struct("<IIQ")
@@ -133,6 +133,7 @@ class Wire:
         self.agreed: frozenset[Capability] = frozenset()
         self._buffer = bytearray()
         self._header = _HEADER
+        self._long_lengths = False
 
     def hello(self) -> bytes:
         """The greeting: always with a short header."""
@@ -161,7 +162,7 @@ class Wire:
     def pack_bulk(self, packet_id: int, endpoint: int, status: int, length: int, data: bytes = b"") -> bytes:
         """A bulk transfer or its answer; `data` only in the direction they travel."""
         body = _BULK.pack(endpoint, status, length & 0xFFFF, 0)
-        if Capability.BULK_LENGTH_32_BITS in self.agreed:
+        if self._long_lengths:
             body += _LENGTH_HIGH.pack(length >> 16)
         return self._header.pack(Kind.BULK, len(body) + len(data), packet_id) + body + data
 
@@ -174,10 +175,9 @@ class Wire:
     def bulk(self, packet: Packet) -> Bulk:
         """The body of a BULK packet. Raises FormatError."""
         body, size = packet.body, _BULK.size
-        long = Capability.BULK_LENGTH_32_BITS in self.agreed
-        _need(packet, size + (_LENGTH_HIGH.size if long else 0))
+        _need(packet, size + (_LENGTH_HIGH.size if self._long_lengths else 0))
         endpoint, status, length, _ = _BULK.unpack_from(body)
-        if long:
+        if self._long_lengths:
             length |= _LENGTH_HIGH.unpack_from(body, size)[0] << 16
             size += _LENGTH_HIGH.size
         if length > MAX_PACKET:
@@ -202,16 +202,17 @@ class Wire:
         if len(buffer) < header.size:
             return None
         number, length, packet_id = header.unpack_from(buffer)
-        if number not in KINDS or (number == Kind.HELLO) is self.greeted:
+        kind = KINDS.get(number)
+        if kind is None or (kind is Kind.HELLO) is self.greeted:
             raise FormatError(f"packet type {number} {'after' if self.greeted else 'before'} the hello", "header")
         if length > MAX_PACKET:
             raise FormatError(f"a packet of {length} octets, at most {MAX_PACKET}", "header")
         end = header.size + length
         if len(buffer) < end:
             return None
-        packet = Packet(Kind(number), packet_id, bytes(memoryview(buffer)[header.size : end]))
+        packet = Packet(kind, packet_id, bytes(buffer[header.size : end]))
         del buffer[:end]
-        if packet.kind is Kind.HELLO:
+        if kind is Kind.HELLO:
             self._agree(packet)
         return packet
 
@@ -220,6 +221,7 @@ class Wire:
         _need(hello, _VERSION.size)
         bits = int.from_bytes(hello.body[_VERSION.size : _VERSION.size + _CAPABILITIES.size], "little")
         self.agreed = frozenset(capability for capability in self.capabilities if bits >> capability & 1)
+        self._long_lengths = Capability.BULK_LENGTH_32_BITS in self.agreed
         self._header = _LONG_HEADER if Capability.IDS_64_BITS in self.agreed else _HEADER
         self.greeted = True
 
