@@ -27,10 +27,10 @@ DEVICE_ID = "MFG:Panasonic;CMD:PJL,TIFF;MDL:UF-8000;CLS:PRINTER;DES:Panasonic UF
 JOB = b"II*\0" + random.Random(4).randbytes(8 * 1024 * 1024 - 4) + UEL + b"@PJL INFO ID\r\n"
 """Print data of 8 MiB, then a question."""
 CONTROLLERS = {
-    # what QEMU calls it, the driver, and the speed of a device on it
-    "xHCI": ("qemu-xhci", "xhci-pci", Speed.HIGH),
-    "EHCI": ("usb-ehci", "ehci-pci", Speed.HIGH),
-    "UHCI": ("piix3-usb-uhci", "uhci-hcd", Speed.FULL),
+    # the guest's bus, the driver, and the speed of a device on it
+    "xHCI": ("xhci", "xhci-pci", Speed.HIGH),
+    "EHCI": ("ehci", "ehci-pci", Speed.HIGH),
+    "UHCI": ("uhci", "uhci-hcd", Speed.FULL),
 }
 NETWORK = "ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up"
 
@@ -38,10 +38,8 @@ NETWORK = "ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up"
 @contextmanager
 def on_usbredir(port: int, controller: str = "xHCI", files: dict[str, bytes] | None = None) -> Iterator[Guest]:
     """A guest with the machine on its bus, and usblp bound to it."""
-    hardware, driver, _ = CONTROLLERS[controller]
-    chardev = f"socket,id=machine,host=127.0.0.1,port={port},nodelay=on,reconnect=1"
-    devices = ["-device", hardware, "-chardev", chardev, "-device", "usb-redir,chardev=machine"]
-    with Guest([driver, "usblp"], devices, files) as guest:
+    bus, driver, _ = CONTROLLERS[controller]
+    with Guest([driver, "usblp"], files, usbredir=port, bus=bus) as guest:
         guest.wait_for("[ -e /dev/usb/lp0 ]")
         yield guest
 
@@ -49,8 +47,7 @@ def on_usbredir(port: int, controller: str = "xHCI", files: dict[str, bytes] | N
 @contextmanager
 def on_usbip(port: int, files: dict[str, bytes] | None = None) -> Iterator[Guest]:
     """A guest that attached the machine by `usbip attach`, and usblp bound to it."""
-    devices = ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
-    with Guest(["virtio_pci", "virtio_net", "vhci-hcd", "usblp"], devices, files) as guest:
+    with Guest(["virtio_net", "vhci-hcd", "usblp"], files) as guest:
         guest.run(NETWORK)
         attach(guest, port)
         yield guest
