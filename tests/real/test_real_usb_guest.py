@@ -64,7 +64,7 @@ def check_printer(guest: Guest, bench: UsbBench) -> None:
     assert guest.run("lp id /dev/usb/lp0") == DEVICE_ID
     assert guest.run("lp status /dev/usb/lp0") == "0x18"
     bench.forget()
-    answer = guest.run("lp talk /dev/usb/lp0 /job 1")
+    answer = guest.run("lp talk /dev/usb/lp0 /job 10")
     assert bench.octets == len(JOB)
     assert bench.digest == hashlib.sha256(JOB).hexdigest()
     assert answer.startswith("@PJL INFO ID")
@@ -102,7 +102,7 @@ def test_several_machines_of_one_server_are_attached_side_by_side() -> None:
 def test_a_machine_that_loses_power_in_mid_transfer_is_unplugged_and_comes_back() -> None:
     with UsbBench() as bench, on_usbredir(bench.usbredir, files={"job": JOB}) as guest:
         bench.at[1 << 20] = lambda: bench.machine.power_off(cut=True)
-        assert "lp: write: " in guest.run("lp talk /dev/usb/lp0 /job 1", expect=1)
+        assert "lp: write: " in guest.run("lp talk /dev/usb/lp0 /job 10", expect=1)
         guest.wait_for("[ ! -e /dev/usb/lp0 ]")
         assert 1 << 20 <= bench.octets < len(JOB)
         bench.call(bench.machine.power_on)
@@ -113,7 +113,7 @@ def test_a_machine_that_loses_power_in_mid_transfer_is_unplugged_and_comes_back(
 def test_a_machine_that_loses_power_is_detached_from_usbip_and_can_be_attached_again() -> None:
     with UsbBench() as bench, on_usbip(bench.usbip, {"job": JOB}) as guest:
         bench.at[1 << 20] = lambda: bench.machine.power_off(cut=True)
-        guest.run("lp talk /dev/usb/lp0 /job 1", expect=1)
+        guest.run("lp talk /dev/usb/lp0 /job 10", expect=1)
         guest.wait_for("[ ! -e /dev/usb/lp0 ]")
         guest.run(f"usbip --tcp-port {bench.usbip} attach -r 10.0.2.2 -b 1-1", expect=1)
         bench.call(bench.machine.power_on)
@@ -139,7 +139,7 @@ def check_update(guest: Guest, machine: MachineProcess, come_back: Callable[[], 
     guest.wait_for("[ -e /dev/usb/lp0 ]")
     assert guest.run(f"cat {device}/devnum") != before
     guest.run(r"printf '@PJL INFO FIRMWARE\r\n' > /question")
-    assert "V10200" in guest.run("lp talk /dev/usb/lp0 /question 1")
+    assert "V10200" in guest.run("lp talk /dev/usb/lp0 /question 10")
     assert machine.status()["firmware"]["SC"] == "V10200"
 
 
