@@ -47,7 +47,7 @@ DRIVERS = (
     "9p", "9pnet_virtio",
 )  # fmt: skip
 PC = (
-    "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "256",
+    "-M", "q35", "-accel", "tcg", "-cpu", "qemu64,+rdrand", "-smp", "1", "-m", "256",
     "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
     "-device", "qemu-xhci,id=xhci", "-device", "usb-ehci,id=ehci",
     # The default of 1280 octets in a frame is the wire's 12 Mbit/s, and 8 MiB take 6.5 s then.
@@ -57,7 +57,7 @@ PC = (
     "-device", "virtio-blk-pci,drive=files",
     "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
 )  # fmt: skip
-BOOT = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off rdinit=/init"
+BOOT = "console=ttyS0 quiet panic=-1 nokaslr norandmaps mitigations=off rdinit=/init"
 INIT = f"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mkdir -p /proc /sys /dev /tmp /var/run/vhci_hcd
