@@ -109,5 +109,5 @@ class Guest:
 
     def wait_for(self, condition: str, seconds: float = 20.0) -> None:
         """Wait until a shell condition holds."""
-        tries = int(seconds * 20)
-        self.run(f"n=0; until {condition}; do n=$((n+1)); [ $n -gt {tries} ] && break; usleep 50000; done; {condition}")
+        tries = int(seconds * 50)
+        self.run(f"n=0; until {condition}; do n=$((n+1)); [ $n -gt {tries} ] && break; usleep 20000; done; {condition}")

@@ -47,6 +47,7 @@ DRIVERS = (
     "9p", "9pnet_virtio",
 )  # fmt: skip
 PC = (
+    # Without rdrand the first program that wants random numbers keeps Linux busy for a second, making some.
     "-M", "q35", "-accel", "tcg", "-cpu", "qemu64,+rdrand", "-smp", "1", "-m", "256",
     "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
     "-device", "qemu-xhci,id=xhci", "-device", "usb-ehci,id=ehci",
@@ -57,6 +58,7 @@ PC = (
     "-device", "virtio-blk-pci,drive=files",
     "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
 )  # fmt: skip
+# QEMU translates a program once for each address that it runs at: norandmaps.
 BOOT = "console=ttyS0 quiet panic=-1 nokaslr norandmaps mitigations=off rdinit=/init"
 INIT = f"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -124,11 +126,8 @@ class Image:
     """What each kernel module needs."""
 
     def in_order(self, modules: Sequence[str]) -> list[str]:
-        """Modules and what they need, needed ones first, but for those that the saved guest has loaded."""
-        return [name for name in _in_order(self.dependencies, modules) if name not in self._loaded()]
-
-    def _loaded(self) -> list[str]:
-        return _in_order(self.dependencies, LOADED)
+        """Modules and what they need, needed ones first."""
+        return _in_order(self.dependencies, modules)
 
 
 def build() -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,19 @@ from pathlib import Path
 import pytest
 from guest import Guest
 
+import fauxfax
+import fauxfax_tools
 from code_files import code_file
 from fauxfax.testing import MachineProcess
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("guest_can_be_built")]
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("guest_can_be_built", "bytecode")]
+
+
+@pytest.fixture(scope="module")
+def bytecode() -> None:
+    """The guest only reads this computer's files: what is not compiled here it compiles anew at each start."""
+    for package in (fauxfax, fauxfax_tools):
+        assert compileall.compile_dir(package.__path__[0], quiet=1)
 
 
 @pytest.fixture
