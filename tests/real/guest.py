@@ -23,7 +23,7 @@ from qemuprocess import QemuProcess
 __all__ = ["Guest", "Missing"]
 
 RUN_SECONDS = 30.0
-UNPACK = "cd / && cpio -idu < /dev/vda 2> /dev/null"
+UNPACK = "cd / && cpio -idu < /dev/vda 2>&1"
 SHARE_DRIVERS = ("9pnet_virtio", "9p")
 MOUNT_SHARE = (
     "mkdir /host && mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=262144 host /host"
@@ -89,7 +89,7 @@ class Guest:
         return self.finish(seconds, expect=expect)
 
     def python(self, *words: str, seconds: float = RUN_SECONDS) -> str:
-        """Run this very Python, from this computer's files."""
+        """Run this very Python, from this computer's files, which the guest only reads."""
         self.load(*SHARE_DRIVERS)
         self.run(f"[ -d /host ] || {{ {MOUNT_SHARE}; }}")
         words = (sys.executable, *words)
