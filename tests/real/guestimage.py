@@ -39,8 +39,10 @@ STARTED = "guest: ready"
 PROGRAMS = ("/usr/sbin/usbip",)
 """Programs of this computer that the guest gets, each with its libraries."""
 FILES_SIZE = 32 * 1024 * 1024
-"""Octets of the disk that brings a guest its files. The saved guest has seen its size, so it is always the same; what it
-read of it, Linux forgot when nobody had the disk open any more."""
+"""Octets of the disk that brings a guest its files; the saved guest has seen it, so it is always the same.
+
+What the saved guest read of the disk, Linux forgot when nobody had the disk open any more.
+"""
 LOADED = ("virtio_pci", "virtio_blk")
 """Drivers of that disk, which the saved guest has loaded. All others are loaded when a test wants them."""
 DRIVERS = (
