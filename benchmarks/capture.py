@@ -96,9 +96,8 @@ def driver_row(runs: int) -> None:
         with machines() as (plain, capturing, file), contextlib.ExitStack() as stack:
             guests: dict[MachineProcess, Guest] = {}
             for machine in (plain, capturing):
-                chardev = f"socket,id=machine,host=127.0.0.1,port={machine.ports['usbredir']},nodelay=on"
-                devices = ["-device", "qemu-xhci", "-chardev", chardev, "-device", "usb-redir,chardev=machine"]
-                guests[machine] = stack.enter_context(Guest(["xhci-pci", "usblp"], devices, {"job": job}))
+                guest = Guest(["xhci-pci", "usblp"], {"job": job}, usbredir=machine.ports["usbredir"])
+                guests[machine] = stack.enter_context(guest)
                 guests[machine].wait_for("[ -e /dev/usb/lp0 ]")
 
             def rate(machine: MachineProcess) -> float:

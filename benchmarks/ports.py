@@ -194,9 +194,8 @@ def guest_row(runs: int) -> None:
     rates = []
     try:
         with UsbBench() as bench:
-            chardev = f"socket,id=machine,host=127.0.0.1,port={bench.usbredir},nodelay=on"
-            devices = ["-device", "qemu-xhci", "-chardev", chardev, "-device", "usb-redir,chardev=machine"]
-            with Guest(["xhci-pci", "usblp"], devices, {"job": b"II*\0" + bytes(8 * MIB)}) as guest:
+            job = b"II*\0" + bytes(8 * MIB)
+            with Guest(["xhci-pci", "usblp"], {"job": job}, usbredir=bench.usbredir) as guest:
                 guest.wait_for("[ -e /dev/usb/lp0 ]")
                 for _ in range(runs):
                     bench.forget()

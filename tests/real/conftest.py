@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from guest import Missing, build
+from guestimage import Missing, build
 
 
 @pytest.fixture(scope="session")

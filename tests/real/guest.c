@@ -2,8 +2,8 @@
  *
  *   lp id DEVICE                 the IEEE 1284 device id, as the kernel's usblp gives it
  *   lp status DEVICE             the three status lines as the octet of GET_PORT_STATUS
- *   lp talk DEVICE FILE SECONDS  writes FILE ("-" is standard input); then prints what the printer says, until it
- *                                has been silent for SECONDS
+ *   lp talk DEVICE FILE SECONDS  writes FILE ("-" is standard input); then prints what the printer says, up to the
+ *                                form feed that ends a PJL answer; code 3 if that has not come in SECONDS
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,12 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEVICE_ID_SIZE 1024
 #define GET_DEVICE_ID _IOC(_IOC_READ, 'P', 1, DEVICE_ID_SIZE) /* drivers/usb/class/usblp.c */
 #define GET_STATUS 0x060b                                      /* LPGETSTATUS of linux/lp.h */
 #define CHUNK 65536
+#define FORM_FEED 0x0c
+#define NO_ANSWER 3
 
 static int fail(const char *what)
 {
@@ -43,6 +46,13 @@ static int copy_out(int from, int device)
     return count < 0 ? fail("read") : 0;
 }
 
+static long milliseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000L + now.tv_nsec / 1000000L;
+}
+
 static int talk(int device, const char *path, int seconds)
 {
     static char answer[CHUNK];
@@ -52,15 +62,20 @@ static int talk(int device, const char *path, int seconds)
     if (copy_out(file, device))
         return 1;
     struct pollfd readable = {.fd = device, .events = POLLIN};
-    while (poll(&readable, 1, seconds * 1000) > 0) {
+    long end = milliseconds() + seconds * 1000L, left;
+    while ((left = end - milliseconds()) > 0 && poll(&readable, 1, left) > 0) {
         ssize_t count = read(device, answer, sizeof answer);
         if (count < 0 && errno == EAGAIN)
             continue;
         if (count < 0)
             return fail("read");
         fwrite(answer, 1, count, stdout);
+        if (memchr(answer, FORM_FEED, count))
+            return 0;
     }
-    return 0;
+    fflush(stdout);
+    fprintf(stderr, "lp: no form feed in %d s\n", seconds);
+    return NO_ANSWER;
 }
 
 int main(int count, char **words)

@@ -1,8 +1,8 @@
 """CUPS' own `usb` backend, run by hand on a machine that umockdev shows it: found, printed to, read from, updated.
 
-A printer with nothing to say keeps the backend's reading thread waiting. At its end the backend gives up that thread
-and lets go of libusb, which aborts now and then because the thread is still in it: `LIBUSB_EXIT`. Everything has been
-sent by then. With CUPS' option `usb-unidir` there is no such thread.
+A printer with nothing to say keeps the backend's reading thread waiting. At its end the backend waits seven seconds for
+that thread (CUPS' own WAIT_EOF_DELAY), gives it up and lets go of libusb, which aborts now and then because the thread
+is still in it: `LIBUSB_EXIT`. Everything has been sent by then. With CUPS' option `usb-unidir` there is no such thread.
 """
 
 from __future__ import annotations

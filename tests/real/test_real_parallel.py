@@ -31,6 +31,7 @@ from hostport_memory import DEVICE_ID, MemoryPort
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("guest_can_be_built")]
 needs_umockdev = pytest.mark.skipif(shutil.which("umockdev-run") is None, reason="no umockdev: install-packages")
+REGISTERS = "parallel,path=/dev/parport0"
 Call = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
@@ -76,11 +77,9 @@ def test_lp_prints_over_the_data_stream(call: Call) -> None:
     data, port = random.Random(4).randbytes(2048), MemoryPort()
     server = ParallelServer(lambda: port)
     number = call(server.start("127.0.0.1", 0))
-    chardev = f"socket,id=cable,host=127.0.0.1,port={number},nodelay=on"
+    cable = f"socket,host=127.0.0.1,port={number},nodelay=on"
     try:
-        with Guest(
-            ["parport_pc", "lp"], ["-chardev", chardev, "-device", "isa-parallel,chardev=cable"], {"data": data}
-        ) as guest:
+        with Guest(["parport_pc", "lp"], {"data": data}, parallel=cable) as guest:
             guest.wait_for("[ -e /dev/lp0 ]")
             guest.run("cat /data > /dev/lp0")
             end = time.monotonic() + 5
@@ -94,8 +93,7 @@ def test_lp_prints_over_the_data_stream(call: Call) -> None:
 @needs_umockdev
 def test_the_kernel_negotiates_and_knows_the_printer(registers: tuple[MemoryPort, list[int]]) -> None:
     port, events = registers
-    devices = ["-chardev", "parallel,id=cable,path=/dev/parport0", "-device", "isa-parallel,chardev=cable"]
-    with Guest(["parport_pc", "lp"], devices, {"data": b"hello over a cable"}) as guest:
+    with Guest(["parport_pc", "lp"], {"data": b"hello over a cable"}, parallel=REGISTERS) as guest:
         assert "Printer, Panasonic UF-8000" in guest.run("dmesg")
         assert "MODEL:UF-8000;" in guest.run("cat /proc/sys/dev/parport/parport0/autoprobe")
         guest.run("cat /data > /dev/lp0")
@@ -103,7 +101,6 @@ def test_the_kernel_negotiates_and_knows_the_printer(registers: tuple[MemoryPort
     assert bytes(port.heard) == b"hello over a cable"
 
 
-REGISTERS = ["-chardev", "parallel,id=cable,path=/dev/parport0", "-device", "isa-parallel,chardev=cable"]
 NEGOTIATION, END = {1, 3, 4}, {22, 25, 29}
 REVERSE, ECP_REVERSE = {7, 10}, {30, 39, 43, 44, 47}
 ECP_FORWARD = {30, 35, 36, 37} | NEGOTIATION | END
@@ -115,7 +112,7 @@ FORWARD = {0x100: {0}, 0x10: ECP_FORWARD, 0x30: ECP_FORWARD}
 def test_the_kernel_speaks_every_mode(registers: tuple[MemoryPort, list[int]], ppdev_program: bytes) -> None:
     port, events = registers
     data, answer = random.Random(7).randbytes(300) + bytes(300), bytes(50) + b"an answer\n"
-    with Guest(["parport_pc", "ppdev"], REGISTERS, {"data": data, "bin/ppdev": ppdev_program}) as guest:
+    with Guest(["parport_pc", "ppdev"], {"data": data, "bin/ppdev": ppdev_program}, parallel=REGISTERS) as guest:
         for mode, expected in FORWARD.items():
             del events[:], port.heard[:]
             guest.run(f"ppdev send /dev/parport0 {mode} /data")
@@ -138,7 +135,7 @@ def test_epp_goes_both_ways_with_data_and_address(
 ) -> None:
     port, events = registers
     data, answer = random.Random(9).randbytes(300), random.Random(10).randbytes(200)
-    with Guest(["parport_pc", "ppdev"], REGISTERS, {"data": data, "bin/ppdev": ppdev_program}) as guest:
+    with Guest(["parport_pc", "ppdev"], {"data": data, "bin/ppdev": ppdev_program}, parallel=REGISTERS) as guest:
         assert "[PCSPP,TRISTATE,EPP]" in guest.run("dmesg")
         del events[:]
         guest.run(f"ppdev send /dev/parport0 {mode} /data")

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import compileall
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import SHARE, SHARE_DRIVERS, Guest
+from guest import Guest
 
+import fauxfax
+import fauxfax_tools
 from code_files import code_file
 from fauxfax.testing import MachineProcess
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("guest_can_be_built")]
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("guest_can_be_built", "bytecode")]
+
+
+@pytest.fixture(scope="module")
+def bytecode() -> None:
+    """The guest only reads this computer's files: what is not compiled here it compiles anew at each start."""
+    for package in (fauxfax, fauxfax_tools):
+        assert compileall.compile_dir(package.__path__[0], quiet=1)
 
 
 @pytest.fixture
@@ -28,9 +38,7 @@ def test_an_update_goes_through_the_kernel_and_follows_the_restart(
 ) -> None:
     file = tmp_path / "code.pfc"
     file.write_bytes(code_file("UF-8000 PNL V10200"))
-    chardev = f"socket,id=machine,host=127.0.0.1,port={machine.ports['usbredir']},nodelay=on,reconnect=1"
-    devices = ["-device", "qemu-xhci", "-chardev", chardev, "-device", "usb-redir,chardev=machine", *SHARE]
-    with Guest([*SHARE_DRIVERS, "xhci-pci", "usblp"], devices) as guest:
+    with Guest(["xhci-pci", "usblp"], usbredir=machine.ports["usbredir"]) as guest:
         guest.wait_for("[ -e /dev/usb/lp0 ]")
         said = guest.python("-m", "fauxfax_tools", "local-update", "--yes", "--port", link, str(file))
     assert said.endswith("done, the machine runs PNL V10200, and its content is the file's")
@@ -41,8 +49,7 @@ def test_an_update_goes_through_the_kernel_and_follows_the_restart(
 def test_the_machine_is_identified_through_ppdev(machine: MachineProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UMOCKDEV_DIR", machine.announcement["umockdev"])
     monkeypatch.setenv("LD_PRELOAD", "libumockdev-preload.so.0")
-    devices = ["-chardev", "parallel,id=cable,path=/dev/parport0", "-device", "isa-parallel,chardev=cable", *SHARE]
-    with Guest([*SHARE_DRIVERS, "parport_pc", "ppdev"], devices) as guest:
+    with Guest(["parport_pc", "ppdev"], parallel="parallel,path=/dev/parport0") as guest:
         said = guest.python("-m", "fauxfax_tools", "probe", "--port", "parport:/dev/parport0")
     assert "Machine      UF-8000, EMUFAX1 (emulated)" in said
     assert "PNL V10100" in said

@@ -27,10 +27,10 @@ DEVICE_ID = "MFG:Panasonic;CMD:PJL,TIFF;MDL:UF-8000;CLS:PRINTER;DES:Panasonic UF
 JOB = b"II*\0" + random.Random(4).randbytes(8 * 1024 * 1024 - 4) + UEL + b"@PJL INFO ID\r\n"
 """Print data of 8 MiB, then a question."""
 CONTROLLERS = {
-    # what QEMU calls it, the driver, and the speed of a device on it
-    "xHCI": ("qemu-xhci", "xhci-pci", Speed.HIGH),
-    "EHCI": ("usb-ehci", "ehci-pci", Speed.HIGH),
-    "UHCI": ("piix3-usb-uhci", "uhci-hcd", Speed.FULL),
+    # the guest's bus, the driver, and the speed of a device on it
+    "xHCI": ("xhci", "xhci-pci", Speed.HIGH),
+    "EHCI": ("ehci", "ehci-pci", Speed.HIGH),
+    "UHCI": ("uhci", "uhci-hcd", Speed.FULL),
 }
 NETWORK = "ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up"
 
@@ -38,10 +38,8 @@ NETWORK = "ip addr add 10.0.2.15/24 dev eth0 && ip link set eth0 up"
 @contextmanager
 def on_usbredir(port: int, controller: str = "xHCI", files: dict[str, bytes] | None = None) -> Iterator[Guest]:
     """A guest with the machine on its bus, and usblp bound to it."""
-    hardware, driver, _ = CONTROLLERS[controller]
-    chardev = f"socket,id=machine,host=127.0.0.1,port={port},nodelay=on,reconnect=1"
-    devices = ["-device", hardware, "-chardev", chardev, "-device", "usb-redir,chardev=machine"]
-    with Guest([driver, "usblp"], devices, files) as guest:
+    bus, driver, _ = CONTROLLERS[controller]
+    with Guest([driver, "usblp"], files, usbredir=port, bus=bus) as guest:
         guest.wait_for("[ -e /dev/usb/lp0 ]")
         yield guest
 
@@ -49,8 +47,7 @@ def on_usbredir(port: int, controller: str = "xHCI", files: dict[str, bytes] | N
 @contextmanager
 def on_usbip(port: int, files: dict[str, bytes] | None = None) -> Iterator[Guest]:
     """A guest that attached the machine by `usbip attach`, and usblp bound to it."""
-    devices = ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
-    with Guest(["virtio_pci", "virtio_net", "vhci-hcd", "usblp"], devices, files) as guest:
+    with Guest(["virtio_net", "vhci-hcd", "usblp"], files) as guest:
         guest.run(NETWORK)
         attach(guest, port)
         yield guest
@@ -67,7 +64,7 @@ def check_printer(guest: Guest, bench: UsbBench) -> None:
     assert guest.run("lp id /dev/usb/lp0") == DEVICE_ID
     assert guest.run("lp status /dev/usb/lp0") == "0x18"
     bench.forget()
-    answer = guest.run("lp talk /dev/usb/lp0 /job 1")
+    answer = guest.run("lp talk /dev/usb/lp0 /job 10")
     assert bench.octets == len(JOB)
     assert bench.digest == hashlib.sha256(JOB).hexdigest()
     assert answer.startswith("@PJL INFO ID")
@@ -105,7 +102,7 @@ def test_several_machines_of_one_server_are_attached_side_by_side() -> None:
 def test_a_machine_that_loses_power_in_mid_transfer_is_unplugged_and_comes_back() -> None:
     with UsbBench() as bench, on_usbredir(bench.usbredir, files={"job": JOB}) as guest:
         bench.at[1 << 20] = lambda: bench.machine.power_off(cut=True)
-        assert "lp: write: " in guest.run("lp talk /dev/usb/lp0 /job 1", expect=1)
+        assert "lp: write: " in guest.run("lp talk /dev/usb/lp0 /job 10", expect=1)
         guest.wait_for("[ ! -e /dev/usb/lp0 ]")
         assert 1 << 20 <= bench.octets < len(JOB)
         bench.call(bench.machine.power_on)
@@ -116,7 +113,7 @@ def test_a_machine_that_loses_power_in_mid_transfer_is_unplugged_and_comes_back(
 def test_a_machine_that_loses_power_is_detached_from_usbip_and_can_be_attached_again() -> None:
     with UsbBench() as bench, on_usbip(bench.usbip, {"job": JOB}) as guest:
         bench.at[1 << 20] = lambda: bench.machine.power_off(cut=True)
-        guest.run("lp talk /dev/usb/lp0 /job 1", expect=1)
+        guest.run("lp talk /dev/usb/lp0 /job 10", expect=1)
         guest.wait_for("[ ! -e /dev/usb/lp0 ]")
         guest.run(f"usbip --tcp-port {bench.usbip} attach -r 10.0.2.2 -b 1-1", expect=1)
         bench.call(bench.machine.power_on)
@@ -142,7 +139,7 @@ def check_update(guest: Guest, machine: MachineProcess, come_back: Callable[[], 
     guest.wait_for("[ -e /dev/usb/lp0 ]")
     assert guest.run(f"cat {device}/devnum") != before
     guest.run(r"printf '@PJL INFO FIRMWARE\r\n' > /question")
-    assert "V10200" in guest.run("lp talk /dev/usb/lp0 /question 1")
+    assert "V10200" in guest.run("lp talk /dev/usb/lp0 /question 10")
     assert machine.status()["firmware"]["SC"] == "V10200"
 
 

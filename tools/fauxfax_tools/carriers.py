@@ -8,14 +8,17 @@ one that does not, nothing is known but its answer.
 from __future__ import annotations
 
 import contextlib
-import ftplib
 import io
 import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fauxfax_tools.errors import Busy, LinkLost, Refused
+
+if TYPE_CHECKING:
+    import ftplib  # brings TLS along, a sixth of what an update on a cable imports: loaded by FTP alone
 
 LPD_PORT = 515
 FTP_PORT = 21
@@ -144,6 +147,8 @@ def ftp_state(parcel: Parcel) -> str:
 @contextlib.contextmanager
 def _ftp(parcel: Parcel) -> Iterator[ftplib.FTP]:
     """A client whose errors are the tools' own."""
+    import ftplib
+
     where = f"ftp://{parcel.host}:{parcel.port}"
     try:
         with ftplib.FTP(timeout=CONNECT_TIMEOUT) as client:
@@ -158,6 +163,8 @@ def _ftp(parcel: Parcel) -> Iterator[ftplib.FTP]:
 
 def _answer(client: ftplib.FTP, question: str) -> str:
     """What the machine answers; not every server knows the question."""
+    import ftplib
+
     try:
         return client.sendcmd(question)
     except (ftplib.error_perm, ftplib.error_temp):

@@ -16,9 +16,9 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from enum import Enum
 
-import attrs
 import construct as c
 
 from fauxfax.errors import FormatError, Misuse
@@ -74,7 +74,7 @@ _LOAD_ADDRESSES = {
 }
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class Requirement:
     """A part works only beside `component` at `lowest` or later."""
 
@@ -82,7 +82,7 @@ class Requirement:
     lowest: str
 
 
-@attrs.frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One component in a container, as its header describes it. Sizes are octets."""
 
@@ -98,7 +98,7 @@ class Part:
     sha256: bytes
 
 
-@attrs.frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What stands before the payloads; `sha256` (hexadecimal) is of its own octets."""
 
@@ -131,22 +131,22 @@ class Header:
             offset += part.payload_size
 
 
-@attrs.frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CodeFile:
     """A container that was read whole and found right; `comment` is the job's, if it was in one."""
 
     header: Header
-    payloads: tuple[bytes, ...] = attrs.field(repr=False)
+    payloads: tuple[bytes, ...] = field(repr=False)
     comment: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A part that is to be built."""
 
     component: Component
     version: str
-    payload: bytes = attrs.field(repr=False)
+    payload: bytes = field(repr=False)
     lowest: str = "V10000"
     hardware_levels: tuple[int, ...] = (1,)
     requires: tuple[Requirement, ...] = ()
@@ -329,7 +329,7 @@ def _source(part: Part, payload: bytes) -> Source:
 
 
 def _plain(part: Part) -> dict[str, object]:
-    plain = attrs.asdict(part, recurse=False)
+    plain = {each.name: getattr(part, each.name) for each in fields(part)}
     plain["component"] = part.component.value
     plain["requires"] = [{"component": need.component.value, "lowest": need.lowest} for need in part.requires]
     plain["hardware_levels"] = list(part.hardware_levels)
