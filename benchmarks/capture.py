@@ -4,8 +4,8 @@
 
 The table has the medians of both rates, and of what the capture costs within a run. Each run has two new machines:
 where a process happens to lie in memory changes its rates by more than a capture does. The rows of USB/IP are a client
-that does nothing else, for as long as what is captured fits into memory; the last of them goes on beyond that. The last
-row is what a driver sees: `usblp` of a guest's kernel, if the guest can be had here.
+that does nothing else, the last of them for so long that what is captured leaves every cache. The last row is what a
+driver sees: `usblp` of a guest's kernel, if the guest can be had here.
 """
 
 from __future__ import annotations
