@@ -97,3 +97,33 @@ def test_an_epp_address_is_kept() -> None:
     assert host.write(b"\x2a") == 1
     assert host.read(1) == b"\x2a"
     assert (cable.epp.address, port.heard) == (0x2A, b"")
+
+
+MODES = (NIBBLE, BYTE, ECP, ECP_RUNS, EPP, COMPATIBILITY, 0x3F, ADDRESS | EPP)
+
+
+@pytest.mark.parametrize("agreed", [NIBBLE, BYTE, ECP, ECP_RUNS, EPP, COMPATIBILITY])
+@pytest.mark.parametrize("said", MODES)
+def test_a_program_that_names_another_mode_than_the_cable_is_in_gets_an_end(agreed: int, said: int) -> None:
+    """PPSETMODE takes any number: lines which then move for ever must not hold the machine."""
+    cable = CountingCable(MemoryPort(echo=True))
+    host = Host(cable)
+    assert host.negotiate(agreed)
+    host.write(b"hello")
+    host.mode = said
+    host.read(5)
+    host.write(b"hello")
+    host.read(5)
+    host.negotiate(COMPATIBILITY)
+    assert host.mode == COMPATIBILITY
+
+
+class CountingCable(Peripheral):
+    """Counts how often the control lines move; an octet never needs ten moves."""
+
+    moves = 0
+
+    def write_control(self, value: int) -> None:
+        self.moves += 1
+        assert self.moves < 200, "moves for ever"
+        super().write_control(value)

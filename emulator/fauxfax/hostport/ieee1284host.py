@@ -147,7 +147,9 @@ class Host:
     def _ecp_receive(self, limit: int) -> bytes:
         self._turn(reverse=True)
         data, repeat = bytearray(self._rest_of_run), 1
-        while len(data) < limit and Status.N_ACK not in (levels := self._levels()):
+        for _ in range(2 * limit):  # a run takes two cycles; a cable in another mode may move its lines for ever
+            if len(data) >= limit or Status.N_ACK in (levels := self._levels()):
+                break
             octet = self._cable.read_data()
             if Status.BUSY in levels:
                 data += bytes((octet,)) * repeat
