@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from scripted_machine import ScriptedMachine
 
+from fauxfax.firmware.codefile import UEL
 from fauxfax_tools import updater as updater_module
 from fauxfax_tools.codefiles import load
 from fauxfax_tools.dialects import reference as reference_module
@@ -15,6 +16,8 @@ from fauxfax_tools.dialects.base import Installed, Machine
 from fauxfax_tools.dialects.reference import ReferenceDialect
 from fauxfax_tools.errors import Busy, Interrupted, LinkLost, Refused
 from fauxfax_tools.links import find_link
+from fauxfax_tools.links.base import Link
+from fauxfax_tools.links.tcp import TcpLink
 from fauxfax_tools.steps import Bar, Event, Notice, Phase, Progress
 from fauxfax_tools.targets import Consent
 from fauxfax_tools.updater import RESUMES, Options, Outcome, Result, Updater
@@ -30,7 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(
-    link_url: str,
+    where: str | Link,
     path: Path,
     report: Callable[[Event], None] = lambda _: None,
     *,
@@ -38,7 +41,7 @@ def run(
     force: bool = False,
     patience: float = 2.0,
 ) -> Result:
-    link = find_link(link_url)
+    link = find_link(where) if isinstance(where, str) else where
     options = Options(confirm, force=force, patience=patience)
     return Updater(link, ReferenceDialect(link), load(path), options).run(report)
 
@@ -166,6 +169,50 @@ def test_force_reaches_the_machine(machine: StartMachine, code_file: WriteFile) 
     target = machine()
     run(target.link, code_file(), force=True)
     assert target.offers[0].force
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_machine_that_restarts_before_the_last_write_returns_is_done(
+    machine: StartMachine, code_file: WriteFile, force: bool
+) -> None:
+    target, path = machine(), code_file()
+    link = LostAfter(target.port, load(path).container[-16:])
+    assert run(link, path, force=force).outcome is Outcome.UPDATED
+    assert len(target.offers) == 1
+
+
+@pytest.mark.parametrize("lost", ["reading after the last octets", "writing the closing UEL"])
+def test_a_quick_restart_does_not_make_the_tool_install_the_same_again_and_again(
+    machine: StartMachine, code_file: WriteFile, lost: str
+) -> None:
+    target, path = machine(), code_file()
+    run(target.link, path)
+    reading = lost.startswith("reading")
+    link = LostAfter(target.port, load(path).container[-16:] if reading else UEL, reading=reading)
+    assert run(link, path, force=True).outcome is Outcome.UPDATED
+    assert len(target.offers) == 2
+
+
+class LostAfter(TcpLink):
+    """A connection that is lost, once, in the write that brought these octets, or in the first read after it."""
+
+    def __init__(self, port: int, end: bytes, *, reading: bool = False) -> None:
+        super().__init__("127.0.0.1", port)
+        self._end, self._reading, self._lost = end, reading, False
+
+    def write(self, data: memoryview, timeout: float) -> int:
+        taken = super().write(data, timeout)
+        if not self._lost and bytes(data[:taken]).endswith(self._end):
+            self._lost = True
+            if not self._reading:
+                raise LinkLost("the machine went away while sending")
+        return taken
+
+    def read(self, limit: int, timeout: float) -> bytes:
+        if self._lost and self._reading:
+            self._reading = False
+            raise LinkLost("the machine went away")
+        return super().read(limit, timeout)
 
 
 def test_a_machine_that_stays_in_a_state_is_named_with_it(machine: StartMachine, code_file: WriteFile) -> None:

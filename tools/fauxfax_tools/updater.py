@@ -83,6 +83,7 @@ class Updater:
         self._options = options
         self._report: Callable[[Event], None] = lambda _: None
         self._title = link.url
+        self._reinstall = False  # what the machine runs already
 
     def run(self, report: Callable[[Event], None]) -> Result:
         """Do it. Raises Refused, Busy, LinkLost or Interrupted; events go to `report` as they happen."""
@@ -111,7 +112,8 @@ class Updater:
     def _update(self) -> Result:
         machine = self._identify()
         self._title = machine.title
-        if self._image.runs_in(machine.firmware) and not self._options.force:
+        self._reinstall = self._image.runs_in(machine.firmware)
+        if self._reinstall and not self._options.force:
             return Result(Outcome.ALREADY, machine, machine.firmware)
         self._check_model(machine)
         if not self._options.confirm(machine):
@@ -153,9 +155,8 @@ class Updater:
     def _attempt(self) -> dict[str, Installed]:
         """Send the container from where the machine left off, and follow it. Returns what runs afterwards."""
         status = self._idle()
-        firmware = self._dialect.firmware()
-        if self._image.runs_in(firmware) and not self._options.force:
-            return firmware  # an interrupted update, which the machine has finished by itself meanwhile
+        if self._image.runs_in(self._dialect.firmware()) and not self._reinstall:
+            return self._follow()  # an interrupted update, which the machine has finished by itself meanwhile
         offset = self._resume_offset(status)
         job = Job(
             self._image.container,
@@ -170,6 +171,8 @@ class Updater:
             self._send_job(job)
         except OSError as error:
             raise _TransferBroken(str(error)) from error
+        with contextlib.suppress(OSError):  # it has everything: one that is quick restarts before it has read this
+            self._dialect.conversation.send(self._dialect.closing())
         return self._follow()
 
     def _idle(self) -> Status:
@@ -206,15 +209,14 @@ class Updater:
         talk.send(self._dialect.opening(job))
         rest, sent, stored = memoryview(job.container)[job.offset :], job.offset, None
         while rest:
-            taken = talk.send_some(rest[:CHUNK])
-            rest, sent = rest[taken:], sent + taken
             news = self._dialect.news()
             if news is not None and news.refused:
                 raise self._refusal(news.reason or self._last_reason())
             if news is not None and news.state is State.RECEIVING:
                 stored = news.done  # what the machine has says more than what is on its way
+            taken = talk.send_some(rest[:CHUNK])
+            rest, sent = rest[taken:], sent + taken
             self._report(Progress(Phase.SEND, sent if stored is None else stored, total))
-        talk.send(self._dialect.closing())
 
     # Following the machine ---------------------------------------------------------------------------------------
 
@@ -331,6 +333,7 @@ class Updater:
             raise Refused(f"{self._link.url}: not confirmed, nothing was sent")
         self._report(Progress(Phase.CHECK, 1, 1))
         self._send_job(Job(self._image.container, password=self._options.password, force=self._options.force))
+        self._dialect.conversation.send(self._dialect.closing())
         return Result(Outcome.SENT)
 
     def _after_interrupt(self) -> str:
