@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 FUZZ_SECONDS ?= 15
+FUZZ_SEED ?= 0
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.py,%,$(wildcard tests/fuzz/fuzz_*.py))
 # Bytecode is what makes a warm start quick.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,12 +38,12 @@ real: $(VENV)/.dev
 sweep: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m sweep $(ARGS)
 
-#: make fuzz    fuzz every codec and reader (FUZZ_SECONDS=15 each); what it finds lies in .cache/fuzz
+#: make fuzz    fuzz every codec and reader (FUZZ_SECONDS=15 each, FUZZ_SEED=0 is a new search); what it finds lies in .cache/fuzz
 fuzz: $(VENV)/.fuzz
 	@for what in $(FUZZERS); do \
 	    mkdir -p .cache/fuzz/$$what; \
-	    $(BIN)/python tests/fuzz/fuzz_$$what.py -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
-	        -artifact_prefix=.cache/fuzz/$$what- .cache/fuzz/$$what tests/fuzz/corpus/$$what || exit 1; \
+	    $(BIN)/python tests/fuzz/fuzz_$$what.py -seed=$(FUZZ_SEED) -max_total_time=$(FUZZ_SECONDS) \
+	        -timeout=10 -rss_limit_mb=2048 -verbosity=0 -artifact_prefix=.cache/fuzz/$$what- .cache/fuzz/$$what tests/fuzz/corpus/$$what || exit 1; \
 	    echo "$$what: nothing found in $(FUZZ_SECONDS) s"; \
 	done
 
