@@ -16,6 +16,7 @@ from typing import Any
 from fauxfax import config as configuration
 from fauxfax.events import PanelChanged, Record, SensorChanged, SessionClosed, SessionOpened, UpdateProgressed
 from fauxfax.rig import Rig
+from fauxfax.servers.allocator import keep_freed_memory
 from fauxfax.statefolder import StateFolder
 
 QUIET = (SensorChanged, SessionOpened, SessionClosed, UpdateProgressed)
@@ -55,6 +56,7 @@ def run(
     if free_ports:
         config, settings = _with_free_ports(config, settings)
     folder = state or Path(tempfile.mkdtemp(prefix="fauxfax-"))
+    keep_freed_memory()
     try:
         return asyncio.run(_serve(config, settings, folder, announce=announce, verbose=verbose))
     finally:
