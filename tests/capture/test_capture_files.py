@@ -24,6 +24,7 @@ from fauxfax.capture.urb import HEADER_SIZE, Recorder
 from fauxfax.errors import Misuse
 from fauxfax.events import CaptureEnded, Event
 from fauxfax.hostport.ieee1284 import Control, Levels, Phase, Status
+from fauxfax.hostport.usb import Transfer
 from fauxfax.hostport.usbdescriptors import BULK_OUT
 from fauxfax.servers.boundedfile import BoundedFile
 from fauxfax.servers.capture import Capture, SignalTrace
@@ -227,7 +228,7 @@ def test_a_disk_that_fills_up_leaves_whole_packets(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         file = BoundedFile(tmp_path / "file", 1 << 30, "key")
-        writer = Writer(file.write, lambda: 0, "test")
+        writer = Writer(file, lambda: 0, "test")
         here, there = Address("127.0.0.1", 1), Address("127.0.0.1", 2)
         conversation = Conversation(writer, writer.interface(LINK_RAW_IP, "mail", ""), 1, here, there)
         while not file.path.stat().st_size:  # what comes before the packets would be part of their first write
@@ -251,10 +252,11 @@ def test_transfers_are_whole_however_they_lie_in_the_memory(tmp_path: Path) -> N
 
     async def scenario() -> None:
         file = BoundedFile(tmp_path / "file", 1 << 30, "key")
-        writer = Writer(file.write, lambda: 0, "test")
+        writer = Writer(file, lambda: 0, "test")
         recorder = Recorder(writer, writer.interface(LINK_USB, "usb", ""), 1, 1, itertools.count(1), MAX_SNAP)
         for number, payload in enumerate(payloads):
-            recorder.sent(BULK_OUT, len(payload), memoryview(payload), number, 0, len(payload), number)
+            transfer = Transfer(BULK_OUT, payload, len(payload), lambda _: None)
+            recorder.sent(transfer, memoryview(payload), number, number)
         file.close()
 
     asyncio.run(scenario())

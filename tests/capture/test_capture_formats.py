@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 from capture_reader import Packet, blocks, options, packets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fauxfax.capture.pcapng import BLOCKS, LINK_RAW_IP, LINK_USB, MAX_COMMENT, Octets, Writer
+from fauxfax.capture.pcapng import BLOCKS, LINK_RAW_IP, LINK_USB, MAX_COMMENT, Octets, Sink, Writer
 from fauxfax.capture.tcp import MAX_SEGMENT, Address, Conversation, End
 from fauxfax.capture.urb import HEADER_SIZE, Recorder
 from fauxfax.servers.filewriter import Expander
@@ -23,12 +24,20 @@ class File:
     def __init__(self) -> None:
         self.data = bytearray()
         self.expander = Expander()
-        self.writer = Writer(self.take, lambda: NOW, "test")
+        self.write: Sink = self._write
+        self.writer = Writer(self, lambda: NOW, "test")
 
-    def take(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS) -> None:
+    def _write(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS) -> None:
         block = self.expander.octets(b"".join(parts), kind)
         assert len(block) == size
         self.data += block
+
+
+@dataclass
+class Moved:
+    endpoint: int
+    length: int
+    actual: int
 
 
 def test_a_file_says_what_it_is_and_on_which_interface_a_packet_was() -> None:
@@ -141,7 +150,7 @@ def test_a_conversation_has_one_family_of_addresses() -> None:
 def test_a_long_transfer_is_kept_whole_or_its_beginning_is(snap: int, length: int, kept: int) -> None:
     file, data = File(), bytes(range(256)) * 8
     recorder = Recorder(file.writer, file.writer.interface(LINK_USB, "usb", ""), 1, 7, itertools.count(1), snap)
-    recorder.sent(0x01, length, data[:length], NOW, 0, length, NOW)
+    recorder.sent(Moved(0x01, length, length), data[:length], NOW, NOW)
     recorder.complete(recorder.submit(0x81, length, b"", NOW), 0x81, 0, length, data[:length], NOW)
     begin, _, _, end = packets(bytes(file.data))
     assert [one.data[HEADER_SIZE:] for one in (begin, end)] == [data[:kept]] * 2
@@ -156,7 +165,7 @@ def test_a_transfer_is_two_blocks_and_what_is_left_out_is_counted() -> None:
     file.writer.comment("a fault")
     recorder.complete(number, 0x01, -32, 3, b"", NOW + 1)
     recorder.control(bytes((0x80, 6, 0, 1, 0, 0, 18, 0)), b"xy", 0, NOW)
-    recorder.sent(0x01, 3, b"abc", NOW, 0, 3, NOW + 1)
+    recorder.sent(Moved(0x01, 3, 3), b"abc", NOW, NOW + 1)
     found = packets(bytes(file.data))
     assert [(one.data[8:11], one.data[HEADER_SIZE:], one.original - HEADER_SIZE) for one in found] == [
         (b"S\x03\x01", b"abcd", 6),

@@ -1,11 +1,11 @@
 """A pcapng writer: one section, an interface for each way in, packets with comments.
 
-    writer = Writer(sink, time.time_ns, "fauxfax")
+    writer = Writer(file, time.time_ns, "fauxfax")
     usb = writer.interface(LINK_USB, "usb", "the machine's USB plug")
     writer.comment("fault: rcpt -> reply 451")       # said with the next packet
     writer.packet(usb, header, data)
 
-Every call hands whole blocks to the sink, so a file that ends after any of them can be read.
+Every call hands whole blocks to the file's sink, so a file that ends after any of them can be read.
 Source: draft-ietf-opsawg-pcapng, chapters 3 and 4; link types of the tcpdump group.
 """
 
@@ -41,22 +41,28 @@ BLOCKS, TRANSFER, CONVERSATION = range(3)
 class Sink(Protocol):
     """Where a capture goes."""
 
-    def __call__(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS) -> object:
+    def __call__(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS, /) -> object:
         """Take what is, or will be, `size` octets of the file; its parts may change afterwards."""
         ...
+
+
+class File(Protocol):
+    """Has a sink, and another one when its state changes: so `write` is asked for each time."""
+
+    write: Sink
 
 
 class Writer:
     """Writes the section's header at once, and a block with each call.
 
     Args:
-        sink: takes the blocks.
+        file: takes the blocks.
         now: the time in nanoseconds since 1970.
         application: who writes, for the section's header.
     """
 
-    def __init__(self, sink: Sink, now: Callable[[], int], application: str) -> None:
-        self.sink = sink
+    def __init__(self, file: File, now: Callable[[], int], application: str) -> None:
+        self.file = file
         self.now = now
         self._interfaces = 0
         self.comments: list[str] = []  # for the next packet
@@ -79,7 +85,7 @@ class Writer:
         """
         options = self.said() if self.comments else b""
         block = packet(interface, head, data, self.now() if at is None else at, options, left_out)
-        self.sink(sum(map(len, block)), block)
+        self.file.write(sum(map(len, block)), block)
 
     def comment(self, text: str) -> None:
         """Say this with the next packet."""
@@ -94,7 +100,7 @@ class Writer:
     def _block(self, kind: int, body: bytes, options: bytes) -> None:
         options += _OPTION.pack(_END, 0)
         length = 12 + len(body) + len(options)
-        self.sink(length, (_BLOCK.pack(kind, length), body, options, _LENGTH.pack(length)))
+        self.file.write(length, (_BLOCK.pack(kind, length), body, options, _LENGTH.pack(length)))
 
 
 def packet(

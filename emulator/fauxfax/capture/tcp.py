@@ -117,7 +117,7 @@ class Conversation:
         writer = self._writer
         options = writer.said() if writer.comments else b""
         head = _NOTE.pack(writer.now(), self._number, what, end, len(options)) + options
-        writer.sink(size + len(options), (head, data), CONVERSATION)
+        writer.file.write(size + len(options), (head, data), CONVERSATION)
 
 
 class Segments:

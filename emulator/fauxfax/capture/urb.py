@@ -9,6 +9,7 @@ import itertools
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Protocol
 
 from fauxfax.capture.pcapng import PACKET, TRANSFER, Octets, Writer
 
@@ -42,6 +43,14 @@ HEADER_SIZE = struct.calcsize(f"<{_HEADER}")
 _OVERHEAD = _BLOCK.size + 4
 
 
+class Moved(Protocol):
+    """What is to be known of a transfer out: octets wanted, and moved."""
+
+    endpoint: int
+    length: int
+    actual: int
+
+
 class Recorder:
     """The blocks of one device on one bus. Times, `at`, are in nanoseconds since 1970.
 
@@ -52,7 +61,7 @@ class Recorder:
         ids: numbers of blocks, never twice the same in one capture.
     """
 
-    __slots__ = ("_bus", "_device", "_ids", "_interface", "_snap", "_writer")
+    __slots__ = ("_beginning", "_bus", "_device", "_ids", "_interface", "_snap", "_writer")
 
     def __init__(
         self, writer: Writer, interface: int, bus: int, device: int, ids: itertools.count[int], snap: int
@@ -60,6 +69,7 @@ class Recorder:
         self._writer = writer
         self._interface = interface
         self._snap = snap
+        self._beginning = min(snap, BEGINNING)
         self._bus = bus
         self._device = device
         self._ids = ids
@@ -70,33 +80,35 @@ class Recorder:
         length = int.from_bytes(setup[6:8], "little")
         data = reply if reply is not None and endpoint else b""
         begin = self._block(number, SUBMIT, CONTROL, endpoint, IN_PROGRESS, length, b"", at, setup)
-        self._writer.sink(
+        self._writer.file.write(
             *_joined(begin, self._block(number, COMPLETE, CONTROL, endpoint, status, len(data), data, at))
         )
 
     def submit(self, endpoint: int, length: int, data: Octets, at: int) -> int:
         """A bulk transfer begins; `data` is what goes out, or its beginning. Returns the number of the block."""
         number = next(self._ids)
-        self._writer.sink(*self._block(number, SUBMIT, BULK, endpoint, IN_PROGRESS, length, data, at))
+        self._writer.file.write(*self._block(number, SUBMIT, BULK, endpoint, IN_PROGRESS, length, data, at))
         return number
 
     def complete(self, number: int, endpoint: int, status: int, length: int, data: Octets, at: int) -> None:
         """It ended: how (0 or a negative errno), octets moved, and what came in."""
-        self._writer.sink(*self._block(number, COMPLETE, BULK, endpoint, status, length, data, at))
+        self._writer.file.write(*self._block(number, COMPLETE, BULK, endpoint, status, length, data, at))
 
-    def sent(self, endpoint: int, length: int, data: Octets, began: int, status: int, moved: int, at: int) -> None:
-        """A bulk transfer out from its beginning to its end: it is only noted down, see `expand`."""
-        if self._writer.comments:
-            self.complete(self.submit(endpoint, length, data, began), endpoint, status, moved, b"", at)
+    def sent(self, transfer: Moved, data: Octets, began: int, at: int) -> None:
+        """A bulk transfer out from its beginning to its end, which was good: it is only noted down, see `expand`."""
+        writer, endpoint, length = self._writer, transfer.endpoint, transfer.length
+        if writer.comments:
+            self.complete(self.submit(endpoint, length, data, began), endpoint, 0, transfer.actual, b"", at)
             return
         count = len(data)
-        if length > self._snap:
-            data = data[: kept(length, self._snap)]
-            count = len(data)
+        if length > self._snap and count > self._beginning:
+            count = self._beginning
+            data = data[:count]
         note = _NOTE.pack(
-            self._interface, self._bus, self._device, endpoint, length, count, status, moved, next(self._ids), began, at
-        )
-        self._writer.sink(2 * _OVERHEAD + (count + 3 & ~3), (note, data), TRANSFER)
+            self._interface, self._bus, self._device, endpoint, length, count, 0, transfer.actual, next(self._ids),
+            began, at,
+        )  # fmt: skip
+        writer.file.write(2 * _OVERHEAD + (count + 3 & ~3), (note, data), TRANSFER)
 
     def _block(
         self, number: int, event: int, kind: int, endpoint: int, status: int, length: int, data: Octets, at: int,

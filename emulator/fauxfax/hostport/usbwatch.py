@@ -6,10 +6,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fauxfax.hostport.port import Port
-from fauxfax.hostport.usb import DIRECTION_IN, Octets, PrinterFunction, Setup, Transfer
+from fauxfax.hostport.usb import DIRECTION_IN, Octets, Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import Identity, Kind, Speed
 
 Done = Callable[[Transfer], None]
+Sent = Callable[[Transfer, Octets, int, int], object]
+"""Hears of a bulk transfer out that did not have to wait and is DONE: its data, when it began, and when it ended.
+
+There are so many that they go straight to who notes them down: each call on the way is felt.
+"""
 
 
 class Watcher(Protocol):
@@ -19,6 +24,7 @@ class Watcher(Protocol):
     """
 
     now: Callable[[], int]
+    sent: Sent
 
     def keeps(self, length: int) -> int:
         """How many octets of a transfer of some length it wants to see."""
@@ -40,10 +46,6 @@ class Watcher(Protocol):
         """It ended; see its `outcome`, `actual` and, for IN, `data`."""
         ...
 
-    def sent(self, transfer: Transfer, data: Octets, began: int, at: int) -> None:
-        """A bulk transfer out ended without having had to wait: both of its halves."""
-        ...
-
 
 class WatchedFunction(PrinterFunction):
     """See PrinterFunction."""
@@ -52,7 +54,7 @@ class WatchedFunction(PrinterFunction):
         self._watcher = watcher
         self._introduced = False
         self._fresh: tuple[Transfer, Octets, int] | None = None  # submitted now, and not told of yet
-        self._arriving: tuple[bytearray, Done, int] = bytearray(), lambda _: None, 0  # of what comes in pieces
+        self._arriving: tuple[bytearray, int, Done, int] = bytearray(), 0, lambda _: None, 0  # see `_arrived`
         super().__init__(port, identify, speed)
 
     def control(self, setup: Setup) -> bytes | None:
@@ -83,34 +85,35 @@ class WatchedFunction(PrinterFunction):
         elif len(data) == transfer.length:
             self._fresh = transfer, data, at
             super().submit(transfer)
-            self._tell()
+            if self._fresh is not None and transfer.outcome is Outcome.DONE:
+                self._fresh = None
+                self._watcher.sent(transfer, data, at, at)
+            else:
+                self._tell()
         else:
-            self._submit_piece(transfer, bytearray(data[: self._watcher.keeps(transfer.length)]), at)
+            wanted = self._watcher.keeps(transfer.length)
+            self._arriving = bytearray(data[:wanted]), wanted, transfer.done, at
+            transfer.done = self._arrived
+            super().submit(transfer)
 
     def extend(self, transfer: Transfer, *pieces: Octets) -> None:
         """See PrinterFunction."""
-        kept, done, began = self._arriving
-        wanted = self._watcher.keeps(transfer.length)
-        for piece in pieces if len(kept) < wanted else ():
-            kept += piece[: wanted - len(kept)]
+        kept, wanted, done, began = self._arriving
+        if len(kept) < wanted:
+            for piece in pieces:
+                kept += piece[: wanted - len(kept)]
         super().extend(transfer, *pieces)
         if transfer.outcome is None and transfer.actual + len(transfer.data) == transfer.length:
             transfer.done = done
             self._tell_beginning(transfer, kept, began)
 
-    def _submit_piece(self, transfer: Transfer, kept: bytearray, began: int) -> None:
-        """The beginning of a transfer: it is told of at its end, however it ends, or when all of it has to wait."""
-        watcher, done = self._watcher, transfer.done
-        self._arriving = kept, done, began
-
-        def ended(transfer: Transfer) -> None:
-            at = watcher.now()
-            done(transfer)
-            self._tell()
-            watcher.sent(transfer, kept, began, at)
-
-        transfer.done = ended
-        super().submit(transfer)
+    def _arrived(self, transfer: Transfer) -> None:
+        """What came in pieces is told of at its end, however it ends, unless all of it has to wait."""
+        kept, _, done, began = self._arriving
+        at = self._watcher.now()
+        done(transfer)
+        self._tell()
+        self._tell_whole(transfer, kept, began, at)
 
     def _tell_beginning(self, transfer: Transfer, data: Octets, at: int) -> None:
         """It may have to wait: its end is told then."""
@@ -133,7 +136,15 @@ class WatchedFunction(PrinterFunction):
         if transfer.outcome is None:
             self._tell_beginning(transfer, data, at)
         else:
-            self._watcher.sent(transfer, data, at, at)
+            self._tell_whole(transfer, data, at, at)
+
+    def _tell_whole(self, transfer: Transfer, data: Octets, began: int, at: int) -> None:
+        """It has ended, however it did."""
+        watcher = self._watcher
+        if transfer.outcome is Outcome.DONE:
+            watcher.sent(transfer, data, began, at)
+        else:
+            watcher.ended(watcher.submitted(transfer, data, began), transfer, at)
 
     def _introduce(self) -> None:
         if not self._introduced and self.attached:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fauxfax.capture.pcapng import BLOCKS, Octets
+from fauxfax.capture.pcapng import BLOCKS, Octets, Sink
 from fauxfax.errors import Misuse
 from fauxfax.servers.filewriter import Expander, Progress, write
 from fauxfax.servers.writerprocess import WriterProcess
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 class BoundedFile:
     """A file that is written from its beginning; what fails is said once, and nothing raises.
 
+    `write` takes a record, `size` octets of the file: all of them get there, or none. Its parts may change then. Who
+    takes it changes with the file, so that a record goes straight to the process that writes once there is one.
     Without a running event loop, and on Windows, each record is written at once, by whoever brings it.
 
     Args:
@@ -38,6 +40,7 @@ class BoundedFile:
             raise Misuse(f"capture {path}: {error.strerror}; name another file") from None
         self.path = path
         self.ended = False
+        self.write: Sink = self._write_first
         self._limit = limit
         self._key = key
         self._taken = 0
@@ -47,26 +50,24 @@ class BoundedFile:
         self._on_end = on_end
         self._untold: tuple[int, str] | None = None
 
-    def write(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS) -> None:
-        """Take a record, `size` octets of the file: all of them get there, or none. The parts may change then."""
-        taken = self._taken + size
-        if self.ended or taken > self._limit:
-            self._refuse()
-            return
-        self._taken = taken
-        if self._writer is not None or self._start():
-            assert self._writer is not None
-            self._writer.put(size, parts, kind)
-        else:
-            self._hear(write(self._file, (self._expander.octets(b"".join(parts), kind),), self._progress))
-
     def close(self) -> None:
         """Write the rest, and let go of the file."""
         if self._writer is not None:
             self._writer.close()
         self.ended = True
+        self.write = self._refuse
         os.close(self._file)
         self._tell()
+
+    def _write_first(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS) -> None:
+        """Write it here, or start the process that does."""
+        if self._taken + size > self._limit:
+            self._refuse()
+        elif self._start():
+            self.write(size, parts, kind)
+        else:
+            self._taken += size
+            self._hear(write(self._file, (self._expander.octets(b"".join(parts), kind),), self._progress))
 
     def _start(self) -> bool:
         """Have another process write from now on, if there is a loop that can see to it now and then."""
@@ -76,7 +77,9 @@ class BoundedFile:
             return False
         if sys.platform == "win32":
             return False
-        self._writer = WriterProcess(self._file, self._progress.octets, self._hear)
+        left = self._limit - self._taken
+        self._writer = WriterProcess(self._file, self._progress.octets, left, self._hear, self._refuse)
+        self.write = self._writer.put
         return True
 
     def _hear(self, progress: Progress) -> None:
@@ -84,9 +87,10 @@ class BoundedFile:
         if progress.error and not self.ended:
             self._end(progress.octets, os.strerror(progress.error))
 
-    def _refuse(self) -> None:
+    def _refuse(self, *_: object) -> None:
         if not self.ended:
-            self._end(self._taken, f"{self._key} allows no more")
+            taken = self._taken if self._writer is None else self._limit - self._writer.left
+            self._end(taken, f"{self._key} allows no more")
         self._tell()
 
     def _end(self, octets: int, reason: str) -> None:
@@ -94,6 +98,7 @@ class BoundedFile:
         log.warning("capture: %s ends at %d octets: %s", self.path, octets, reason)
         self._untold = octets, reason
         self.ended = True
+        self.write = self._refuse
 
     def _tell(self) -> None:
         if self._untold is not None:

@@ -27,6 +27,7 @@ from fauxfax.events import CaptureEnded, Event, FaultFired, FirmwareStarted, Pow
 from fauxfax.hostport.ieee1284 import Levels, Phase
 from fauxfax.hostport.usb import Outcome, Setup, Transfer
 from fauxfax.hostport.usbdescriptors import CONFIGURATION, Kind
+from fauxfax.hostport.usbwatch import Sent
 from fauxfax.hostport.vcd import VcdTrace
 from fauxfax.servers.boundedfile import BoundedFile
 from fauxfax.servers.tap import Tap
@@ -56,7 +57,7 @@ class Capture:
         self, path: Path, *, limit: int, snap: int = DEFAULT_SNAP, publish: Callable[[Event], object] = lambda _: None
     ) -> None:
         self._file = _bounded(path, limit, publish)
-        self._writer = pcapng.Writer(self._file.write, time.time_ns, "fauxfax")
+        self._writer = pcapng.Writer(self._file, time.time_ns, "fauxfax")
         self._snap = min(snap, pcapng.MAX_SNAP - HEADER_SIZE)
         self._interfaces: dict[str, int] = {}
         self._blocks = itertools.count(1)
@@ -146,10 +147,12 @@ class UsbWatcher:
         self._make_recorder = recorder
         self._comment = comment
         self._recorder: Recorder | None = None
+        self.sent: Sent = lambda *_: None  # nothing is, before it is attached
 
     def attached(self, device: bytes, configuration: bytes) -> None:
         """Most ways in tell the host what the device is by themselves; a dissector has to be told, too."""
         self._recorder = self._make_recorder()
+        self.sent = self._recorder.sent
         self._comment("enumeration, as this program tells it")
         at = self.now()
         for kind, descriptor in ((Kind.DEVICE, device), (Kind.CONFIGURATION, configuration)):
@@ -175,12 +178,6 @@ class UsbWatcher:
             recorder, number = token
             data = transfer.data if transfer.endpoint & DIRECTION_IN else b""
             recorder.complete(number, transfer.endpoint, _status(transfer), transfer.actual, data, at)
-
-    def sent(self, transfer: Transfer, data: Octets, began: int, at: int) -> None:
-        """See Watcher."""
-        if self._recorder is not None:
-            status = 0 if transfer.outcome is Outcome.DONE else _status(transfer)
-            self._recorder.sent(transfer.endpoint, transfer.length, data, began, status, transfer.actual, at)
 
 
 def _status(transfer: Transfer) -> int:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 
-from fauxfax.capture.pcapng import Octets
+from fauxfax.capture.pcapng import BLOCKS, Octets
 from fauxfax.servers.filewriter import (
     ANSWER,
     FIRST_NUMBER,
@@ -40,9 +40,18 @@ MAX_LOOKS = 50
 
 
 class WriterProcess:
-    """Writes to `file` behind the `octets` that are there; `hear` is told how far it is."""
+    """Writes to a file.
 
-    def __init__(self, file: int, octets: int, hear: Callable[[Progress], object]) -> None:
+    Args:
+        file, octets: the file's descriptor, and what it has already.
+        left: octets it may still get.
+        hear: told how far the file is.
+        refuse: called for a record that is more than is left.
+    """
+
+    def __init__(
+        self, file: int, octets: int, left: int, hear: Callable[[Progress], object], refuse: Callable[[], object]
+    ) -> None:
         memory = _shared_memory()
         at_once = getattr(mmap, "MAP_POPULATE", 0)  # else each page would be fetched while a transfer is noted down
         self._memory = memoryview(mmap.mmap(memory, MEMORY, flags=mmap.MAP_SHARED | at_once))
@@ -60,7 +69,9 @@ class WriterProcess:
         )
         for descriptor in (memory, orders, answers):
             os.close(descriptor)
+        self.left = left
         self._hear = hear
+        self._refuse = refuse
         self._progress = Progress(octets)
         self._lost = False
         self._free = list(range(SEGMENTS - 1, 0, -1))  # the last is used next: it is the warmest
@@ -73,8 +84,13 @@ class WriterProcess:
         self._awaited = 0  # answers
         self._timer: asyncio.TimerHandle | None = None
 
-    def put(self, size: int, parts: Sequence[Octets], kind: int) -> None:
+    def put(self, size: int, parts: Sequence[Octets], kind: int = BLOCKS) -> None:
         """Take a record; `size` is what it will be in the file, and at least what its parts are."""
+        left = self.left - size
+        if left < 0:
+            self._refuse()
+            return
+        self.left = left
         start = self._filled
         if start + HEAD.size + size > SEGMENT:
             if HEAD.size + size > SEGMENT:
@@ -111,6 +127,7 @@ class WriterProcess:
         whole, most = b"".join(parts), SEGMENT - HEAD.size
         for at in range(0, len(whole), most):
             piece = whole[at : at + most]
+            self.left += len(piece)  # it was counted with the whole
             self.put(len(piece), (piece,), MORE if at + most < len(whole) else kind)
 
     def _flush_soon(self) -> None:
