@@ -104,5 +104,5 @@ class UsbBench:
         self.octets += len(data)
         self.seconds = time.perf_counter() - self._first
         self._hash.update(data)
-        for octets in [octets for octets in self.at if octets <= self.octets]:
+        for octets in [octets for octets in self.at if octets <= self.octets] if self.at else ():
             self._loop.call_soon(self.at.pop(octets))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from fauxfax.clock import Clock
 from fauxfax.errors import FormatError
-from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
+from fauxfax.hostport.usb import DIRECTION_IN, Outcome, PrinterFunction, Setup, Transfer
 from fauxfax.hostport.usbredir import Kind, Packet, Status, Wire, octets
 from fauxfax.servers.streams import BACKLOG
 
@@ -57,13 +57,25 @@ class UsbredirServer:
         await asyncio.sleep(0)
 
 
+class Block(Transfer):
+    """A transfer that the host submitted."""
+
+    __slots__ = ("id",)
+
+    def __init__(
+        self, packet_id: int, endpoint: int, data: bytes, length: int, done: Callable[[Transfer], None]
+    ) -> None:
+        super().__init__(endpoint, data, length, done)
+        self.id = packet_id
+
+
 class UsbredirConnection(asyncio.Protocol):
     """One host: greeted, told what is plugged in, and served."""
 
     def __init__(self, server: UsbredirServer) -> None:
         self._server = server
         self._wire = Wire()
-        self._waiting: dict[int, Transfer] = {}
+        self._waiting: dict[int, Block] = {}
         self._held = 0
         self._answers: list[bytes] = []
         self._handling = False
@@ -198,25 +210,27 @@ class UsbredirConnection(asyncio.Protocol):
 
     def _bulk(self, packet: Packet) -> None:
         endpoint, _, length, data = self._wire.bulk(packet)
-        reads = endpoint >= 0x80
+        reads = endpoint >= DIRECTION_IN
         if len(data) != (0 if reads else length):
             raise FormatError(f"{len(data)} octets with a bulk transfer of {length}", f"packet {packet.id}")
         if packet.id in self._waiting or len(self._waiting) >= MAX_WAITING or self._held > MAX_HELD:
             what = f"{len(self._waiting)} transfers with {self._held} octets wait, or one of this id does"
             raise FormatError(what, f"packet {packet.id}")
 
-        def done(transfer: Transfer) -> None:
-            if self._waiting.pop(packet.id, None) is None:
-                return
-            self._held -= len(data)
-            status = STATUS[transfer.outcome or Outcome.GONE]
-            received = bytes(transfer.data) if reads else b""
-            self._send(self._wire.pack_bulk(packet.id, endpoint, status, transfer.actual, received))
+        block = Block(packet.id, endpoint, data, length, self._done)
+        self._function.submit(block)
+        if block.outcome is None:
+            self._waiting[packet.id] = block
+            self._held += len(data)
 
-        transfer = Transfer(endpoint, data, length, done)
-        self._waiting[packet.id] = transfer
-        self._held += len(data)
-        self._function.submit(transfer)
+    def _done(self, transfer: Transfer) -> None:
+        assert isinstance(transfer, Block)
+        reads = transfer.endpoint >= DIRECTION_IN
+        if self._waiting.pop(transfer.id, None) is not None and not reads:
+            self._held -= transfer.length
+        status = STATUS[transfer.outcome or Outcome.GONE]
+        received = bytes(transfer.data) if reads else b""
+        self._send(self._wire.pack_bulk(transfer.id, transfer.endpoint, status, transfer.actual, received))
 
     def _cancel(self, packet: Packet) -> None:
         """A transfer taken back is answered so; one that had ended has had its answer."""
