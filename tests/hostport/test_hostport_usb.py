@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from hostport_memory import DEVICE_ID, IDENTITY, MemoryPort, plugged
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fauxfax.hostport.port import PortStatus
 from fauxfax.hostport.usb import Outcome, PrinterFunction, Setup, Transfer
@@ -302,3 +304,54 @@ def test_the_host_has_its_acknowledgement_before_the_machine_looks_into_the_data
     transfer = out(b"data")
     plugged(Looking()).submit(transfer)
     assert seen == [b"data"]
+
+
+def test_what_is_gathered_is_acknowledged_at_once_and_written_in_one_go() -> None:
+    seen: list[bytes] = []
+
+    class Looking(MemoryPort):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            seen.append(bytes(data))
+
+    port = Looking()
+    port.ahead = 11
+    function = plugged(port)
+    pool = bytearray(b"one")
+    function.gather()
+    transfers = [out(data) for data in (memoryview(pool), b"two", b"three")]
+    for transfer in transfers:
+        function.submit(transfer)
+    assert [transfer.outcome for transfer in transfers] == [Outcome.DONE] * 3
+    assert seen == []
+    function.release()
+    pool[:] = b"new"
+    assert seen == [b"onetwothree"]
+    function.submit(out(b"four"))
+    assert seen[1:] == [b"four"], "what comes later is not gathered"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from((BULK_OUT, BULK_IN, 7)), st.integers(0, 9)), max_size=12),
+    st.integers(0, 40),
+    st.integers(0, 60),
+)
+def test_gathering_changes_when_octets_are_moved_and_nothing_else(
+    wanted: list[tuple[int, int]], ahead: int, space: int
+) -> None:
+    ends = []
+    for gathering in (False, True):
+        port = MemoryPort(space)
+        port.ahead, port.said = ahead, bytearray(range(20))
+        function = plugged(port)
+        transfers = [
+            Transfer(endpoint, bytes((number,)) * (length if endpoint == BULK_OUT else 0), length, lambda _: None)
+            for number, (endpoint, length) in enumerate(wanted)
+        ]
+        if gathering:
+            function.gather()
+        for transfer in transfers:
+            function.submit(transfer)
+        function.release()
+        port.change(space=1000)
+        ends.append([bytes(port.heard), *((one.outcome, one.actual, bytes(one.data)) for one in transfers)])
+    assert ends[0] == ends[1]

@@ -271,12 +271,14 @@ def test_a_hostile_peer_is_dropped_with_a_log_line_and_the_next_is_served(
 
 
 def test_who_sends_nonsense_hears_the_answers_to_what_came_before_it_in_the_same_breath() -> None:
-    async def step(_: MemoryPort, host: Host) -> None:
-        nonsense = host.wire.pack(Kind.SET_CONFIGURATION, 9)
+    async def step(port: MemoryPort, host: Host) -> None:
+        port.ahead = 100
+        nonsense = host.wire.pack_bulk(3, 0x01, 0, 5, b"less")
         host.writer.write(b"".join(host.wire.pack_bulk(number, 0x01, 0, 2, b"ok") for number in (1, 2)) + nonsense)
         assert [packet.id for packet in await host.packets(2)] == [1, 2]
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.wait_for(host.reader.read(), 5) == b""
+        assert port.heard == b"okok"
 
     converse(step)
 

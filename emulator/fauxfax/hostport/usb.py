@@ -91,6 +91,8 @@ class PrinterFunction:
         self._out: deque[Transfer] = deque()
         self._in: deque[Transfer] = deque()
         self._taken: deque[Octets] = deque()  # acknowledged, not yet moved
+        self._gathered: list[Octets] = []  # the same, see `gather`
+        self._gathers = 0  # octets that may still be gathered
         self._queues = {BULK_OUT: self._out, BULK_IN: self._in}
         self._halted: set[int] = set()
         self._moving = False
@@ -140,14 +142,34 @@ class PrinterFunction:
             transfer.end(Outcome.GONE)
         elif queue is None or transfer.endpoint in self._halted:
             transfer.end(Outcome.STALLED)
+        elif queue is self._out and 0 < len(transfer.data) == transfer.length <= self._gathers:
+            self._gathers -= transfer.length
+            self._gathered.append(transfer.data)
+            _acknowledge(transfer)
         elif (
             queue is self._out
-            and not (queue or self._taken or self._moving)
+            and not (queue or self._taken or self._gathered or self._moving)
             and 0 < len(transfer.data) == transfer.length <= self._port.room
         ):
             self._pass(transfer)
         else:
+            self.release()
             queue.append(transfer)
+            self._move()
+
+    def gather(self) -> None:
+        """More transfers come at once: those that the port allows to are acknowledged now and moved by `release()`.
+
+        Until then nothing but `submit()` may be called.
+        """
+        self._gathers = 0 if self._out or self._taken or self._moving else self._port.ahead
+
+    def release(self) -> None:
+        """Move what was gathered, in one go."""
+        self._gathers = 0
+        if self._gathered:
+            self._taken.append(b"".join(self._gathered))
+            self._gathered.clear()
             self._move()
 
     def extend(self, transfer: Transfer, *pieces: Octets) -> None:
@@ -248,9 +270,8 @@ class PrinterFunction:
         """Move one that has not to wait: most have not, and the queue would take as long as all the rest."""
         self._moving = True
         try:
-            data, transfer.data = transfer.data, b""
-            transfer.actual = transfer.length
-            transfer.end(Outcome.DONE)
+            data = transfer.data
+            _acknowledge(transfer)
             self._port.write(data)
         finally:
             self._moving = False
@@ -351,6 +372,13 @@ class PrinterFunction:
         self._taken.clear()
         self._port.reset()
         return b""
+
+
+def _acknowledge(transfer: Transfer) -> None:
+    """All of it is taken."""
+    transfer.data = b""
+    transfer.actual = transfer.length
+    transfer.end(Outcome.DONE)
 
 
 def _take(transfer: Transfer, room: int) -> Octets:

@@ -159,12 +159,17 @@ class UsbipConnection(asyncio.BufferedProtocol):
         except FormatError as error:
             self._handling = False
             self._flush()  # what was asked before the nonsense has its answer
+            if self._function is not None:
+                self._function.release()
             log.warning("usbip: %s dropped: %s", self._peer, error)
             self.abort()
 
     def _serve(self, requests: list[usbip.Request]) -> None:
-        """Several requests are answered in one go; a single one is answered before it is looked into."""
+        """Several requests are answered in one go; what can be is answered before it is looked into."""
         self._handling = len(requests) > 1
+        function = self._function
+        if function is not None and self._handling and all(map(_is_bulk, requests)):
+            function.gather()
         while requests and not self._transport.is_closing():
             for request in requests:
                 self._handle(request)
@@ -174,6 +179,8 @@ class UsbipConnection(asyncio.BufferedProtocol):
         self._handling = False
         if self._replies:
             self._flush()
+        if function is not None:
+            function.release()
 
     def _linger(self, end: float) -> list[usbip.Request] | None:
         """What comes within LINGER, and before the `end` of this turn; None if nothing does, for whatever reason."""
@@ -377,6 +384,10 @@ class UsbipConnection(asyncio.BufferedProtocol):
         victim = self._waiting.get(request.victim)
         cancelled = victim is not None and self._function.cancel(victim)
         self._replies.append(usbip.pack_unlink_reply(request.seqnum, usbip.ECONNRESET if cancelled else 0))
+
+
+def _is_bulk(request: usbip.Request) -> bool:
+    return isinstance(request, usbip.Submit) and request.endpoint != 0
 
 
 def _export(number: int, function: PrinterFunction) -> usbip.Export:

@@ -109,10 +109,12 @@ class UsbredirConnection(asyncio.Protocol):
         transport.write(self._wire.hello())
 
     def data_received(self, data: bytes) -> None:
-        """Packets, or pieces of them. Several are answered in one go; a single one before it is looked into."""
+        """Packets, or pieces of them. Several are answered in one go, before the machine looks into them if it can."""
         try:
             packets = self._wire.feed(data)
             self._handling = len(packets) > 1
+            if self._handling and all(packet.kind is Kind.BULK for packet in packets):
+                self._function.gather()
             for packet in packets:
                 if self._transport.is_closing():
                     break
@@ -122,6 +124,8 @@ class UsbredirConnection(asyncio.Protocol):
             self._flush()  # what was asked before the nonsense has its answer
             log.warning("usbredir: %s dropped: %s", self._peer, error)
             self.abort()
+        finally:
+            self._function.release()
 
     def pause_writing(self) -> None:
         """The host does not read its answers: take no more packets from it."""
