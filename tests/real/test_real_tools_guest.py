@@ -37,12 +37,12 @@ def test_an_update_goes_through_the_kernel_and_follows_the_restart(
     machine: MachineProcess, tmp_path: Path, link: str
 ) -> None:
     file = tmp_path / "code.pfc"
-    file.write_bytes(code_file("UF-8000 PNL V10200"))
+    file.write_bytes(code_file("UF-8000 SCN V10200"))
     with Guest(["xhci-pci", "usblp"], usbredir=machine.ports["usbredir"]) as guest:
         guest.wait_for("[ -e /dev/usb/lp0 ]")
         said = guest.python("-m", "fauxfax_tools", "local-update", "--yes", "--port", link, str(file))
-    assert said.endswith("done, the machine runs PNL V10200, and its content is the file's")
-    assert machine.status()["firmware"]["PNL"] == "V10200"
+    assert said.endswith("done, the machine runs SCN V10200, and its content is the file's")
+    assert machine.status()["firmware"]["SCN"] == "V10200"
 
 
 @pytest.mark.skipif(shutil.which("umockdev-run") is None, reason="no umockdev: install-packages")

@@ -1,8 +1,9 @@
 """The USB printer function over a :class:`Port`: what a host finds when it plugs the cable in.
 
 Theory of operation. Control transfers are answered at once. Bulk transfers are queued per endpoint and completed in
-order, when the port has room or something to say; until then the device answers NAK, that is, the transfer waits. A
-transfer ends exactly once, in one of the four ways of :class:`Outcome`, and tells its submitter by `done`.
+order, when the port has room or something to say; until then the device answers NAK, that is, the transfer waits. One
+that need not wait goes past the queue, and several that come together may be gathered, see `gather()`. A transfer ends
+exactly once, in one of the four ways of :class:`Outcome`, and tells its submitter by `done`.
 
     attached, online goes false      every transfer ends GONE, `on_attachment` hears of it     -> detached
     detached, online comes back      descriptors are built anew, the host enumerates again     -> attached
