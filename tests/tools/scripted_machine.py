@@ -38,6 +38,7 @@ class Script:
     lie: bool = False  # claims the new version, runs the old content
     silent: bool = False  # never answers
     states: tuple[str, ...] = ("CHECKING", "STAGED", "REWRITING", "VERIFYING", "COMMITTED")
+    trials: int = 0  # so many answers say that what runs is on trial
     away: bool = True  # the connection is closed for the restart
     stuck: str = ""  # stays in this state for ever
     busy: str = ""  # another writer: the state it is in from the start
@@ -220,7 +221,14 @@ class ScriptedMachine:
             f"LASTSTAGE={stage}",
             f"LASTREASON={reason}",
             f"LASTOFFSET={offset}",
+            f"TRIAL={self._trial()}",
         ]
+
+    def _trial(self) -> str:
+        if not self.script.trials:
+            return "OFF"
+        self.script.trials -= 1
+        return "ON"
 
     def _firmware_lines(self) -> list[str]:
         lines = []

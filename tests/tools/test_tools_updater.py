@@ -193,6 +193,36 @@ def test_a_quick_restart_does_not_make_the_tool_install_the_same_again_and_again
     assert len(target.offers) == 2
 
 
+def test_what_was_cut_short_is_not_taken_for_what_ran_before(machine: StartMachine, code_file: WriteFile) -> None:
+    target, path = machine(), code_file()
+    run(target.link, path)
+    link = LosesItsBuffer(target.port, load(path).container[-1000:])
+    assert run(link, path, force=True).outcome is Outcome.UPDATED
+    assert [offer.offset > 0 for offer in target.offers] == [False, False, True]
+    assert target.stored == b"", "all of it was installed"
+
+
+class LosesItsBuffer(TcpLink):
+    """A connection that takes these octets, and is lost, once, with them at the next write."""
+
+    def __init__(self, port: int, end: bytes) -> None:
+        super().__init__("127.0.0.1", port)
+        self._end, self._held, self._lost = end, False, False
+
+    def write(self, data: memoryview, timeout: float) -> int:
+        if self._held:
+            self._held, self._lost = False, True
+            self.close()
+            raise LinkLost("the machine went away while sending")
+        if self._lost or not bytes(data).endswith(self._end):
+            return super().write(data, timeout)
+        self._held = True
+        rest = data[: -len(self._end)]
+        while rest:
+            rest = rest[super().write(rest, timeout) :]
+        return len(data)
+
+
 class LostAfter(TcpLink):
     """A connection that is lost, once, in the write that brought these octets, or in the first read after it."""
 
@@ -259,10 +289,12 @@ def test_an_interrupted_update_that_the_machine_finished_by_itself_is_a_success(
 
     def confirm(_: Machine) -> bool:
         target.script.firmware["SC"] = (part.version, part.sha256.hex())
+        target.script.trials = 5
         return True
 
     assert run(target.link, path, confirm=confirm).outcome is Outcome.UPDATED
     assert target.offers == []
+    assert target.script.trials == 0, "it was sure of it"
 
 
 def test_a_machine_that_is_still_starting_is_waited_for(machine: StartMachine, code_file: WriteFile) -> None:

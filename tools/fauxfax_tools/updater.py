@@ -83,7 +83,7 @@ class Updater:
         self._options = options
         self._report: Callable[[Event], None] = lambda _: None
         self._title = link.url
-        self._reinstall = False  # what the machine runs already
+        self._reinstall = False  # by force what the machine ran before
 
     def run(self, report: Callable[[Event], None]) -> Result:
         """Do it. Raises Refused, Busy, LinkLost or Interrupted; events go to `report` as they happen."""
@@ -171,7 +171,7 @@ class Updater:
             self._send_job(job)
         except OSError as error:
             raise _TransferBroken(str(error)) from error
-        with contextlib.suppress(OSError):  # it has everything: one that is quick restarts before it has read this
+        with contextlib.suppress(OSError):  # a quick machine that has everything restarts before it has read this
             self._dialect.conversation.send(self._dialect.closing())
         return self._follow()
 
@@ -249,7 +249,8 @@ class Updater:
         if status.refused:
             raise self._refusal(status.reason or self._last_reason())
         firmware, status = self._dialect.firmware(), self._dialect.status()
-        if self._image.runs_in(firmware):
+        cut_short = watch.lost and status.last is not None and status.last.stage == State.RECEIVING.value
+        if self._image.runs_in(firmware) and not cut_short:
             if not status.on_trial:
                 return firmware
             if not watch.trial:
