@@ -290,6 +290,41 @@ def test_a_file_ends_whole_at_its_limit_and_says_so_once(tmp_path: Path, caplog:
     assert told == [(4, "capture.limit allows no more")]
 
 
+def test_a_limit_is_kept_to_the_octet_whoever_writes_and_however_large_a_record_is(tmp_path: Path) -> None:
+    told: list[tuple[int, str]] = []
+    sizes = 100, 2 * SEGMENT, SEGMENT + 1
+    limit = sum(sizes)
+    file = BoundedFile(tmp_path / "file", limit, "capture.limit", lambda *end: told.append(end))
+    write(file, bytes(sizes[0]))  # before there is a loop
+
+    async def scenario() -> None:
+        write(file, *map(bytes, sizes[1:]))
+        assert not file.ended
+        write(file, b"1")
+        assert told == [(limit, "capture.limit allows no more")]
+        file.close()
+        write(file, b"after its end")
+
+    asyncio.run(scenario())
+    assert file.path.stat().st_size == limit
+    assert len(told) == 1
+
+
+def test_a_file_that_was_closed_takes_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        failed: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        file = BoundedFile(tmp_path / "file", 1 << 20, "key")
+        write(file, b"one")
+        file.close()
+        write(file, b"two")
+        await asyncio.sleep(2 * LOOK_SECONDS)
+        assert file.path.read_bytes() == b"one"
+        assert failed == []
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("kind", ["capture", "trace"])
 def test_the_machine_is_told_that_a_capture_ended_before_its_time(kind: str) -> None:
     events: list[Event] = []

@@ -51,6 +51,14 @@ def test_answers_are_read_whole_though_they_come_late(mode: int, answers: list[b
     assert (cable.phase, port.happened) == (Phase.FORWARD_IDLE, [])
 
 
+def test_a_run_is_read_whole_an_octet_at_a_time() -> None:
+    port = MemoryPort()
+    port.said += b"aaaab"
+    host = Host(Peripheral(port))
+    assert host.negotiate(ECP_RUNS)
+    assert [host.read(1) for _ in range(6)] == [b"a", b"a", b"a", b"a", b"b", b""]
+
+
 @pytest.mark.parametrize("mode", [ECP, ECP_RUNS, EPP])
 def test_both_directions_take_turns_in_one_mode(mode: int) -> None:
     port = MemoryPort(echo=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from hostport_memory import DEVICE_ID, IDENTITY, MemoryPort, plugged
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fauxfax.hostport.port import PortStatus
@@ -330,28 +330,52 @@ def test_what_is_gathered_is_acknowledged_at_once_and_written_in_one_go() -> Non
     assert seen[1:] == [b"four"], "what comes later is not gathered"
 
 
+Wanted = list[tuple[int, int]]
+"""Endpoints and lengths of transfers."""
+
+
 @given(
-    st.lists(st.tuples(st.sampled_from((BULK_OUT, BULK_IN, 7)), st.integers(0, 9)), max_size=12),
+    st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.sampled_from((BULK_OUT, BULK_OUT, BULK_IN, 7)), st.integers(0, 9)), max_size=6),
+            st.integers(0, 30),
+        ),
+        max_size=5,
+    ),
     st.integers(0, 40),
-    st.integers(0, 60),
+    st.integers(0, 30),
+    st.booleans(),
 )
-def test_gathering_changes_when_octets_are_moved_and_nothing_else(
-    wanted: list[tuple[int, int]], ahead: int, space: int
+@example([([(BULK_OUT, 5)], 0), ([(BULK_OUT, 3)], 9)], 4, 2, False).via("more than may be gathered waits, less comes")
+@example([([(BULK_OUT, 5)], 0), ([(BULK_OUT, 3), (BULK_OUT, 3)], 9)], 40, 2, False).via("octets wait when others come")
+@example([([(BULK_OUT, 5), (BULK_OUT, 0), (BULK_OUT, 2)], 9)], 40, 30, False).via("an empty one comes in between")
+@example([([(BULK_OUT, 5), (BULK_OUT, 5), (BULK_OUT, 2)], 9)], 7, 30, False).via("more than may be gathered")
+@example([([(BULK_OUT, 5), (BULK_OUT, 2)], 9)], 40, 30, True).via("an end brings one more")
+def test_gathered_or_not_octets_are_moved_in_order_and_no_more_are_ahead_than_may_be(
+    rounds: list[tuple[Wanted, int]], ahead: int, space: int, more: bool
 ) -> None:
-    ends = []
-    for gathering in (False, True):
-        port = MemoryPort(space)
-        port.ahead, port.said = ahead, bytearray(range(20))
-        function = plugged(port)
-        transfers = [
-            Transfer(endpoint, bytes((number,)) * (length if endpoint == BULK_OUT else 0), length, lambda _: None)
-            for number, (endpoint, length) in enumerate(wanted)
-        ]
-        if gathering:
-            function.gather()
-        for transfer in transfers:
-            function.submit(transfer)
+    port, transfers, sent = MemoryPort(space), list[Transfer](), bytearray()
+    port.ahead, port.said = ahead, bytearray(range(20))
+    function = plugged(port)
+
+    def submit(endpoint: int, length: int, done: Callable[[Transfer], None] = lambda _: None) -> None:
+        data = bytes((len(transfers),)) * (length if endpoint == BULK_OUT else 0)
+        sent.extend(data)
+        transfers.append(Transfer(endpoint, data, length, done))
+        function.submit(transfers[-1])
+
+    for wanted, room in rounds:
+        function.gather()
+        for endpoint, length in wanted:
+            submit(endpoint, length, lambda _: submit(BULK_OUT, 1) if more else None)
+            done = sum(one.length for one in transfers if one.endpoint == BULK_OUT and one.outcome)
+            assert done <= len(port.heard) + ahead
         function.release()
+        port.change(space=port.space + room)
+    for _ in range(3):
         port.change(space=1000)
-        ends.append([bytes(port.heard), *((one.outcome, one.actual, bytes(one.data)) for one in transfers)])
-    assert ends[0] == ends[1]
+    assert bytes(port.heard) == sent
+    ends = [(one.outcome, one.actual) for one in transfers if one.endpoint == BULK_OUT]
+    assert ends == [(Outcome.DONE, one.length) for one in transfers if one.endpoint == BULK_OUT]
+    said = b"".join(bytes(one.data) for one in transfers if one.endpoint == BULK_IN and one.outcome)
+    assert said == bytes(range(20))[: len(said)]

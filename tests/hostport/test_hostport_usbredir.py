@@ -298,6 +298,20 @@ def test_a_peer_that_fills_the_memory_of_a_busy_machine_is_dropped(caplog: pytes
     assert "octets wait" in caplog.text
 
 
+def test_what_has_been_taken_is_no_longer_held() -> None:
+    async def step(port: MemoryPort, host: Host) -> None:
+        for number in range(1, MAX_HELD // MAX_TRANSFER + 3):
+            port.space = 0
+            host.bulk(number, 0x01, MAX_TRANSFER, bytes(MAX_TRANSFER))
+            host.send(Kind.GET_CONFIGURATION, 0)
+            assert (await host.packet()).kind is Kind.CONFIGURATION_STATUS, "the transfer waits"
+            port.change(space=MAX_TRANSFER)
+            assert (await host.packet()).id == number
+            port.heard.clear()
+
+    converse(step)
+
+
 def test_a_peer_that_never_says_hello_is_dropped() -> None:
     async def run() -> None:
         clock = ManualClock()
