@@ -12,8 +12,9 @@ with atheris.instrument_imports(include=["fauxfax.hostport", "fauxfax.servers.us
     from fauxfax.servers.usbredir import UsbredirConnection, UsbredirServer
 
 
-def serve(stream: list[bytes]) -> Served:
+def serve(stream: list[bytes], *, ahead: int = 0) -> Served:
     port, transport = MemoryPort(SPACE, echo=True), Transport()
+    port.ahead = ahead
     connection = UsbredirConnection(UsbredirServer(lambda: plugged(port), ManualClock()))
     connection.connection_made(transport)
     for piece in stream:
@@ -26,6 +27,7 @@ def serve(stream: list[bytes]) -> Served:
 
 
 def test_one_input(data: bytes) -> None:
+    serve([data[1:]], ahead=SPACE)  # not compared: what is answered first is a matter of time
     check_same(*map(serve, pieces(data)))
 
 

@@ -159,9 +159,9 @@ class PrinterFunction:
             self._move()
 
     def gather(self) -> None:
-        """More transfers come at once: those that the port allows to are acknowledged now and moved by `release()`.
+        """Several transfers come: as many octets as `port.ahead` are acknowledged at once, and moved by `release()`.
 
-        Until then nothing but `submit()` may be called.
+        Until then the host does nothing but `submit()`.
         """
         self._gathers = 0 if self._out or self._taken or self._moving else self._port.ahead
 
@@ -185,8 +185,7 @@ class PrinterFunction:
         if is_next and transfer.actual + count == transfer.length and count <= self._port.ahead:
             self._out.popleft()
             self._taken.extend(map(bytes, pieces))  # a copy only of what may change: they may have to wait
-            transfer.actual = transfer.length
-            transfer.end(Outcome.DONE)
+            _acknowledge(transfer)
             self._move()
             return
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -322,6 +321,7 @@ class PrinterFunction:
 
     def _forget(self, outcome: Outcome) -> None:
         """A reset of the bus, or no bus any more: nothing is under way."""
+        self._gathered.clear()
         self._taken.clear()
         self._end_all(outcome)
 
@@ -370,6 +370,7 @@ class PrinterFunction:
 
     def _soft_reset(self, _: Setup) -> bytes:
         self._halted.clear()
+        self._gathered.clear()
         self._taken.clear()
         self._port.reset()
         return b""

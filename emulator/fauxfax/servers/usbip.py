@@ -165,7 +165,7 @@ class UsbipConnection(asyncio.BufferedProtocol):
             self.abort()
 
     def _serve(self, requests: list[usbip.Request]) -> None:
-        """Several requests are answered in one go; what can be is answered before it is looked into."""
+        """Several requests are answered in one go; print data, and a single request, is looked into after that."""
         self._handling = len(requests) > 1
         function = self._function
         if function is not None and self._handling and all(map(_is_bulk, requests)):

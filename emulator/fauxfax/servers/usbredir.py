@@ -109,7 +109,7 @@ class UsbredirConnection(asyncio.Protocol):
         transport.write(self._wire.hello())
 
     def data_received(self, data: bytes) -> None:
-        """Packets, or pieces of them. Several are answered in one go, before the machine looks into them if it can."""
+        """Packets, or pieces of them. Several are answered in one go; print data is looked into after that."""
         try:
             packets = self._wire.feed(data)
             self._handling = len(packets) > 1
