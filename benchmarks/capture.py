@@ -1,6 +1,6 @@
 """What a capture costs: the same work on a machine that captures and on one that does not, one after the other.
 
-    python benchmarks/capture.py [--runs 7] [--quick]
+    python benchmarks/capture.py [--runs 20] [--quick]
 
 The table has the medians of both rates, and of what the capture costs within a run. Each run has two new machines:
 where a process happens to lie in memory changes its rates by more than a capture does. The rows of USB/IP are a client
@@ -128,7 +128,7 @@ ROWS = (
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--quick", action="store_true", help="two runs")
     options = parser.parse_args()
     runs = 2 if options.quick else options.runs
