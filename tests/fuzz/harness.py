@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import atheris
 
 sys.path.append(str(Path(__file__).parents[1] / "hostport"))
+from hostport_transport import Transport
+
+__all__ = ["SPACE", "Served", "Transport", "Writer", "check_same", "pieces", "start"]
 
 SPACE = 4096
 """Room of the machines in these tests: small, so that back-pressure is met."""
@@ -47,40 +49,6 @@ def check_same(whole: Served, cut: Served) -> None:
         assert cut.heard.startswith(whole.heard), (whole, cut)
     else:
         assert whole == cut, (whole, cut)
-
-
-class Transport(asyncio.Transport):
-    """A socket's place: keeps what is said, knows whether it is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said = bytearray()
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        """Say something."""
-        assert not self.closed
-        self.said += data
-
-    def close(self) -> None:
-        """Everything has been said."""
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        """Whether it is closed."""
-        return self.closed
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Who is there."""
-        return ("192.0.2.1", 1) if name in ("peername", "sockname") else default
-
-    def pause_reading(self) -> None:
-        """Nothing reads."""
-
-    def resume_reading(self) -> None:
-        """Nothing reads."""
 
 
 class Writer:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hostport_memory import MemoryPort, plugged
+from hostport_transport import Transport
 
 from fauxfax.clock import ManualClock
 from fauxfax.hostport import usbip
@@ -18,26 +17,6 @@ from fauxfax.servers.usbredir import UsbredirConnection, UsbredirServer
 
 WORDS = (b"one", b"two", b"three")
 Feed = Callable[[bytes], None]
-
-
-class Transport(asyncio.Transport):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said = bytearray()
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        self.said += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.closed
 
 
 class Looking(MemoryPort):
